@@ -1,0 +1,10 @@
+//! Where keys live, what must reload, and what proves it: contracts, implementations, a conformance suite for each.
+//!
+//! Nothing here knows the rotation protocol. An adapter that is asked twice for the same thing does it once.
+
+pub mod evidence;
+pub mod fleets;
+pub mod stores;
+mod time;
+
+pub use time::Timestamp;

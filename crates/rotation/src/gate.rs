@@ -1,0 +1,221 @@
+//! Gates: what every member has to show before the next write, and the verdict over one sweep of the members.
+//!
+//! Unknown is never converged: a claim that is absent counts as `Unknown`, and `Unknown` never passes.
+
+use std::collections::BTreeSet;
+
+use keyroll_keyring::KeyId;
+use serde::{Deserialize, Serialize};
+
+use crate::{MemberIndex, Millis};
+
+/// What a gate demands of every member. Built by the machine for its stage.
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+pub struct Gate {
+    /// Its name in the protocol.
+    pub name: GateName,
+    /// Sessions under each of these must be accepted.
+    pub accepts: BTreeSet<KeyId>,
+    /// Sessions under each of these must be rejected.
+    pub rejects: BTreeSet<KeyId>,
+    /// Members must mint under this key and no other.
+    pub mints: Option<KeyId>,
+}
+
+/// The gates of the protocol; rollback and re-trust use the same three with the roles exchanged.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_enums, reason = "the protocol has three gates")]
+pub enum GateName {
+    /// Every member accepts the outgoing and the incoming key.
+    G1,
+    /// Every member accepts both and none can mint under the outgoing key.
+    G2,
+    /// Every member rejects the outgoing key and accepts the incoming one.
+    G3,
+}
+
+/// One sweep: the members were listed, each was asked, the members were listed again.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
+pub struct Sweep {
+    /// When the first listing began.
+    pub began: Millis,
+    /// When the last listing was complete.
+    pub ended: Millis,
+    /// What each member showed.
+    pub observed: Vec<Observation>,
+    /// Who was listed at the end. A member that is here and not proven in `observed` is unproven.
+    pub listed_after: Vec<MemberIndex>,
+    /// The consumers, in the configuration's order, each with how many members it listed at the end.
+    pub consumers: Vec<ConsumerCount>,
+}
+
+/// How many members one consumer listed.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+pub struct ConsumerCount {
+    /// Whether emptiness was declared in the configuration.
+    pub declared: Declared,
+    /// Members listed at the end of the sweep.
+    pub members: u32,
+}
+
+/// Whether the configuration says that a consumer may have no members.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_enums, reason = "a consumer is declared empty or it is not")]
+pub enum Declared {
+    /// Scaled to zero on purpose.
+    MayBeEmpty,
+    /// Must have members.
+    Populated,
+}
+
+/// What one member boot showed.
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+pub struct Observation {
+    /// Which member boot.
+    pub member: MemberIndex,
+    /// Whether it serves requests.
+    pub kind: MemberKind,
+    /// Whether it can be asked at all.
+    pub readiness: Readiness,
+    /// Whether it started after the settle time of the last write had passed, by evidence.
+    pub started_after_settle: Answer,
+    /// What was shown, each with its level of proof.
+    pub claims: Vec<Claim>,
+}
+
+/// Serves requests, or is a worker without an address (then P2 or P1 is enough).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_enums, reason = "a member serves or it works")]
+pub enum MemberKind {
+    /// Answers requests at an address.
+    Serving,
+    /// Declared to serve no requests.
+    Worker,
+}
+
+/// Whether a member can be asked.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_enums, reason = "complete: an unknown readiness is Unready")]
+pub enum Readiness {
+    /// Serving.
+    Ready,
+    /// Starting, crash-looping or otherwise not serving.
+    Unready,
+    /// On its way out; still a member until it is gone.
+    Terminating,
+}
+
+/// One thing that a member showed.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+pub struct Claim {
+    /// About which key.
+    pub key: KeyId,
+    /// Accepts it, or mints under it.
+    pub ability: Ability,
+    /// Yes, no, or not known.
+    pub answer: Answer,
+    /// How strongly it is proven.
+    pub level: EvidenceLevel,
+}
+
+/// What a member can do with a key.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_enums, reason = "a key mints and opens, nothing else")]
+pub enum Ability {
+    /// Opens sessions under the key.
+    Accepts,
+    /// Mints sessions under the key.
+    Mints,
+}
+
+/// A three-valued answer.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_enums, reason = "three-valued logic has three values")]
+pub enum Answer {
+    /// Shown to be so.
+    Yes,
+    /// Shown not to be so.
+    No,
+    /// Timeout, error, contradiction, nothing asked.
+    Unknown,
+}
+
+/// The levels of proof of the protocol page.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_enums, reason = "the protocol names four levels")]
+pub enum EvidenceLevel {
+    /// The orchestrator says so.
+    P0,
+    /// Started after the version became visible.
+    P1,
+    /// The process itself reports it.
+    P2,
+    /// Shown by a session that was sent or minted.
+    P3,
+}
+
+/// The weakest proof that a gate takes; anything below `Strong` was asked for by name and is recorded.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[expect(clippy::exhaustive_enums, reason = "the override has one name")]
+pub enum EvidenceRule {
+    /// P3 for accepting and rejecting, P2 or P3 for minting.
+    Strong,
+    /// `--evidence weak`: P1 and above for everything.
+    Weak,
+}
+
+/// The verdict over one sweep.
+#[derive(Clone, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "a gate passes or it does not")]
+pub enum Verdict {
+    /// Every member showed everything.
+    Passed,
+    /// Who is unproven, and why.
+    Unproven(Vec<Unproven>),
+}
+
+/// Why a gate did not pass.
+#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub enum Unproven {
+    /// A member showed the opposite of what is demanded.
+    Contradicts {
+        /// Which member.
+        member: MemberIndex,
+        /// What was demanded of it, and what it showed.
+        claim: Claim,
+    },
+    /// A member showed nothing, or too little, about a key.
+    Lacks {
+        /// Which member.
+        member: MemberIndex,
+        /// About which key.
+        key: KeyId,
+        /// Accepting or minting.
+        ability: Ability,
+    },
+    /// A member can't be asked and may have read an older configuration.
+    CannotAnswer {
+        /// Which member.
+        member: MemberIndex,
+        /// Why.
+        readiness: Readiness,
+    },
+    /// Somebody was listed at the end who was not asked.
+    NotAsked {
+        /// Which member.
+        member: MemberIndex,
+    },
+    /// A consumer listed no member and was not declared empty.
+    EmptyConsumer {
+        /// Its place in the configuration.
+        consumer: u16,
+    },
+    /// Nobody at all was listed; that is never convergence.
+    NoMembers,
+    /// The settle time since the last store's write has not passed.
+    Settling {
+        /// When it will have.
+        until: Millis,
+    },
+}
