@@ -1,1 +1,40 @@
-//! placeholder
+//! The driver that may die anywhere: configuration, lock, journal, effects, retries, resume, audit.
+//!
+//! The rotation itself is decided elsewhere, in a crate without input and output. Here each decision is recorded, carried out
+//! and recorded again, and the world is asked before it is changed.
+
+mod assembly;
+mod clock;
+mod engine;
+mod error;
+mod fingerprints;
+mod hooks;
+mod interrupt;
+mod layout;
+mod lock;
+mod outcome;
+mod plan;
+mod report;
+mod request;
+pub mod words;
+
+pub use assembly::{Assembly, Consumer, EnginePolicy, OnRegression, Standby, Window};
+pub use clock::{Clock, SystemClock};
+pub use engine::{Engine, Operator};
+pub use error::EngineError;
+pub use fingerprints::Fingerprints;
+pub use hooks::{CrashPoint, Hooks, Moment, NoHooks};
+pub use interrupt::{Interrupt, InterruptSender, interrupt};
+pub use layout::{AcceptOnlyCapacity, KeyLayout, LayoutError};
+pub use lock::LockHolder;
+pub use outcome::{ExitKind, Outcome};
+pub use plan::{PlanDocument, PlannedStep};
+pub use report::{
+    Check, Colour, KeyStatus, MemberKey, MemberStatus, NaysayerReport, NoObserver, Notice, Observer, PreflightReport,
+    Reach, Resumed, RotationStatus, SCHEMA_VERSION, Status, StatusSource, StoreStatus, UnprovenMember, VerifyReport,
+    WaitReport, Who,
+};
+pub use request::{
+    CompleteRequest, Compromised, Overrides, Patience, Reason, ReloadRequest, RevokeRequest, RollbackRequest,
+    RotateRequest, StoreLeak, UnlockRequest, Why,
+};
