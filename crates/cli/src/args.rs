@@ -19,8 +19,8 @@ pub(crate) struct Cli {
 #[derive(Args, Debug)]
 pub(crate) struct Global {
     /// The configuration file
-    #[arg(short = 'f', long, global = true, default_value = "keyroll.yaml", value_name = "FILE", env = "KEYROLL_FILE")]
-    pub(crate) file: PathBuf,
+    #[arg(short, long, global = true, default_value = "keyroll.yaml", value_name = "FILE", env = "KEYROLL_CONFIG")]
+    pub(crate) config: PathBuf,
     /// Text for people, or JSON for machines
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,

@@ -1,0 +1,32 @@
+//! The text that `init` writes. Each template is a complete file; its comments are the short form of the book.
+
+use minijinja::{Environment, context};
+
+use super::Answers;
+use super::detect::{Found, Framework};
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// The file for `found`.
+pub(crate) fn render(found: &Found, answers: &Answers) -> Result<String, Failure> {
+    let mut environment = Environment::new();
+    environment.set_trim_blocks(true);
+    environment.set_keep_trailing_newline(true);
+    let failed = |err: minijinja::Error| Failure::from_error(Exit::Failed, &err);
+    environment.add_template("keyroll.yaml", TEMPLATE).map_err(failed)?;
+    let template = environment.get_template("keyroll.yaml").map_err(failed)?;
+    template
+        .render(context! {
+            name => answers.name,
+            env_file => answers.env_file.to_string_lossy(),
+            title => found.framework.title(),
+            framework => found.framework.name(),
+            seen => found.seen,
+            cookie => found.cookie,
+            digest => found.digest,
+            minted => found.framework == Framework::Rails,
+        })
+        .map_err(failed)
+}
+
+const TEMPLATE: &str = include_str!("keyroll.yaml.j2");
