@@ -27,16 +27,21 @@ Shop.initialize!
 class ShopController < ActionController::Base
   skip_forgery_protection
 
+  LIFETIME = Integer(ENV.fetch("SHOP_LIFETIME", "10800"))
+
+  # A session ends this many seconds after the login, whatever happens: the application enforces what keyroll.yaml declares.
   def login
     reset_session
     session[:user] = params.fetch(:user)
-    render plain: "hello #{session[:user]}\n"
+    session[:name] = SecureRandom.hex(8)
+    session[:expires_at] = Time.now.to_i + LIFETIME
+    render json: who.merge(expires_at: session[:expires_at])
   end
 
   # As most applications do, a visitor without a session is sent to log in, and where he came from is remembered *in the
   # session*: this is what overwrites a cookie that this process could not read.
   def me
-    return render plain: "user=#{session[:user]}\n" if session[:user]
+    return render json: who if session[:user] && Time.now.to_i < session[:expires_at].to_i
 
     session[:return_to] = request.path
     render plain: "please log in\n", status: :unauthorized
@@ -44,6 +49,12 @@ class ShopController < ActionController::Base
 
   def healthz
     render plain: "ok\n"
+  end
+
+  private
+
+  def who
+    { user: session[:user], session: session[:name] }
   end
 end
 
