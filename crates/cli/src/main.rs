@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod exit;
 mod failure;
+mod init;
 mod output;
 mod secrets;
 
@@ -27,7 +28,7 @@ fn main() -> ExitCode {
         }
     };
     let console = Console::new(cli.global.format);
-    match commands::run(cli, console) {
+    match commands::run(&cli, console) {
         Ok(exit) => exit.into(),
         Err(failure) => {
             console.failure(&failure);

@@ -1,7 +1,16 @@
 //! One file for each command; here they are chosen.
 
+mod demo;
+mod drive;
 mod inspect;
 mod key;
+mod lint;
+mod plan;
+mod preflight;
+mod record;
+mod setup;
+mod simulate;
+mod status;
 mod token;
 
 use std::io::Write as _;
@@ -16,8 +25,29 @@ use crate::failure::Failure;
 use crate::output::Console;
 
 /// Carries out what was asked for.
-pub(crate) fn run(cli: Cli, console: Console) -> Result<Exit, Failure> {
+pub(crate) fn run(cli: &Cli, console: Console) -> Result<Exit, Failure> {
+    let global = &cli.global;
     match &cli.command {
+        Command::Init(args) => crate::init::run(args, global, console),
+        Command::Preflight => preflight::preflight(global, console),
+        Command::Verify => preflight::verify(global, console),
+        Command::Plan(args) => plan::run(args, global, console),
+        Command::Rotate(_)
+        | Command::Complete(_)
+        | Command::Pause(_)
+        | Command::Resume(_)
+        | Command::Rollback(_)
+        | Command::Revoke(_)
+        | Command::Reload(_)
+        | Command::Unlock(_) => drive::run(&cli.command, global, console),
+        Command::Status(args) => status::status(args, global, console),
+        Command::Explain => status::explain(global, console),
+        Command::History => record::history(global, console),
+        Command::Audit(command) => record::audit(command, global, console),
+        Command::Simulate(args) => simulate::run(args, global, console),
+        Command::Demo(args) => demo::run(args, console),
+        Command::DemoReplica { args } => demo::replica(args),
+        Command::Lint(args) => lint::run(args, global, console),
         Command::Key(command) => key::run(command, console),
         Command::Token(command) => token::run(command, console),
         Command::Completions { shell } => {
@@ -25,7 +55,6 @@ pub(crate) fn run(cli: Cli, console: Console) -> Result<Exit, Failure> {
             Ok(Exit::Done)
         }
         Command::Man => man(console),
-        _ => Err(Failure::new(Exit::Failed, "not wired yet")),
     }
 }
 

@@ -24,7 +24,7 @@ impl Setup {
     /// Reads the file that the command line names.
     pub(crate) fn load(global: &Global) -> Result<Self, Failure> {
         let config = load_config(global)?;
-        let state_dir = state_root(global)?.join(config.name());
+        let state_dir = state_root(global)?.join(config.name.as_str());
         let operator = Operator { name: operator_name(global), host: host_name() };
         Ok(Self { config, state_dir, operator })
     }
@@ -43,7 +43,7 @@ impl Setup {
 
 /// Reads and checks the configuration file; its errors show the place.
 pub(crate) fn load_config(global: &Global) -> Result<SessionKey, Failure> {
-    keyroll_engine::config::load(&global.file).map_err(|errors| super::lint::config_failure(&global.file, &errors))
+    SessionKey::load(&global.config).map_err(|err| super::lint::config_failure(&err))
 }
 
 /// Runs `work` to its end. The first Ctrl-C (or SIGTERM) asks it to stop where it can be resumed; nothing is cut in two.
