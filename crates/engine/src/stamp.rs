@@ -11,7 +11,8 @@ use keyroll_rotation::{Epoch, Rotation, RotationId, Stage};
 use serde::{Deserialize, Serialize};
 
 use crate::lock::LockHolder;
-use crate::request::{Compromised, Overrides, Reason, StoreLeak, Why};
+use crate::journal::{Anchor, Why};
+use crate::request::{Compromised, Overrides, StoreLeak};
 
 /// What a stamp says.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -28,7 +29,7 @@ pub(crate) struct StampBody {
     /// Who drives.
     pub(crate) lock: Option<LockHolder>,
     /// The head of the audit chain when this was written.
-    pub(crate) audit: Option<AuditAnchor>,
+    pub(crate) audit: Option<Anchor>,
     /// Which keys are known, and every id that was ever used.
     pub(crate) ledger: Ledger,
     /// The accept-only key that waits for the next rotation.
@@ -41,16 +42,6 @@ pub(crate) struct StampBody {
     pub(crate) requests: Vec<PendingRequest>,
     /// The last rotation that was closed.
     pub(crate) last: Option<LastRotation>,
-}
-
-/// The head of the audit chain.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(crate) struct AuditAnchor {
-    /// Number of the entry.
-    pub(crate) sequence: u64,
-    /// Its hash.
-    pub(crate) head: String,
 }
 
 /// The keys that are known.
@@ -292,17 +283,6 @@ impl Asked {
             extend_drain_ms: overrides.extend_drain.map(|span| u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
             weak_evidence: if weak { WeakEvidence::Accepted } else { WeakEvidence::NotAsked },
         })
-    }
-}
-
-/// Reasons in the words of the audit record.
-pub(crate) fn reason(reason: Reason) -> &'static str {
-    match reason {
-        Reason::Scheduled => "scheduled",
-        Reason::Incident => "incident",
-        Reason::Compromise => "compromise",
-        Reason::Personnel => "personnel",
-        Reason::Audit => "audit",
     }
 }
 

@@ -174,43 +174,38 @@ impl Listed {
 
 /// What several witnesses said of one thing, as one claim for each key and ability.
 pub(crate) fn combine(statements: &[evidence::Statement]) -> Vec<Claim> {
-    let mut claims: BTreeMap<(KeyId, Ability), Claim> = BTreeMap::new();
+    let mut claims: Vec<Claim> = Vec::new();
     for statement in statements {
-        let ability = ability_of(statement.subject);
-        let answer = match statement.answer {
-            evidence::Answer::Yes => Answer::Yes,
-            evidence::Answer::No => Answer::No,
-            evidence::Answer::Unknown => Answer::Unknown,
-        };
-        let level = match statement.level {
-            evidence::Level::P0 => EvidenceLevel::P0,
-            evidence::Level::P1 => EvidenceLevel::P1,
-            evidence::Level::P2 => EvidenceLevel::P2,
-            evidence::Level::P3 => EvidenceLevel::P3,
-        };
-        let said = Claim { key: statement.key, ability, answer, level };
-        claims
-            .entry((said.key, ability))
-            .and_modify(|claim| match (claim.answer, answer) {
-                (Answer::Unknown, Answer::Yes | Answer::No) => *claim = said,
-                (Answer::Yes, Answer::Yes) | (Answer::No, Answer::No) => claim.level = claim.level.max(level),
-                // Contradictions are dealt with below, and `Unknown` adds nothing.
-                (Answer::Yes, Answer::No) | (Answer::No, Answer::Yes) | (_, Answer::Unknown) => {}
-            })
-            .or_insert(said);
-    }
-    // A second pass, because a contradiction must win in whatever order the witnesses spoke.
-    for ((key, ability), claim) in &mut claims {
-        let said = |answer| {
-            statements.iter().any(|statement| {
-                statement.key == *key && ability_of(statement.subject) == *ability && statement.answer == answer
-            })
-        };
-        if said(evidence::Answer::Yes) && said(evidence::Answer::No) {
-            claim.answer = Answer::Unknown;
+        let (key, ability) = (statement.key, ability_of(statement.subject));
+        if claims.iter().any(|claim| (claim.key, claim.ability) == (key, ability)) {
+            continue;
         }
+        let strongest = |answer| {
+            statements
+                .iter()
+                .filter(|other| (other.key, ability_of(other.subject)) == (key, ability) && other.answer == answer)
+                .map(|other| level_of(other.level))
+                .max()
+        };
+        let (yes, no) = (strongest(evidence::Answer::Yes), strongest(evidence::Answer::No));
+        let (answer, level) = match (yes, no) {
+            (Some(level), None) => (Answer::Yes, level),
+            (None, Some(level)) => (Answer::No, level),
+            (Some(one), Some(other)) => (Answer::Unknown, one.max(other)),
+            (None, None) => (Answer::Unknown, level_of(statement.level)),
+        };
+        claims.push(Claim { key, ability, answer, level });
     }
-    claims.into_values().collect()
+    claims
+}
+
+fn level_of(level: evidence::Level) -> EvidenceLevel {
+    match level {
+        evidence::Level::P0 => EvidenceLevel::P0,
+        evidence::Level::P1 => EvidenceLevel::P1,
+        evidence::Level::P2 => EvidenceLevel::P2,
+        evidence::Level::P3 => EvidenceLevel::P3,
+    }
 }
 
 async fn testify(
