@@ -10,11 +10,12 @@ use crate::clock::{Clock, SystemClock};
 use crate::error::EngineError;
 use crate::hooks::{Hooks, NoHooks};
 use crate::interrupt::Interrupt;
+use crate::journal::Why;
 use crate::outcome::Outcome;
 use crate::plan::PlanDocument;
 use crate::report::{NoObserver, Observer, PreflightReport, Status, VerifyReport, WaitReport};
 use crate::request::{
-    CompleteRequest, ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest, UnlockRequest, Why,
+    CompleteRequest, ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest, UnlockRequest,
 };
 
 /// Drives the rotations of one key.

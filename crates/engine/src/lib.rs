@@ -5,18 +5,26 @@
 
 mod assembly;
 mod clock;
+pub mod config;
+mod drain;
 mod engine;
 mod error;
 mod fingerprints;
 mod hooks;
 mod interrupt;
+pub mod journal;
 mod layout;
 mod lock;
 mod outcome;
 mod plan;
 mod report;
 mod request;
+mod retry;
+mod roster;
+mod stamp;
+mod sweep;
 pub mod words;
+mod world;
 
 pub use assembly::{Assembly, Consumer, EnginePolicy, OnRegression, Standby, Window};
 pub use clock::{Clock, SystemClock};
@@ -25,6 +33,7 @@ pub use error::EngineError;
 pub use fingerprints::Fingerprints;
 pub use hooks::{CrashPoint, Hooks, Moment, NoHooks};
 pub use interrupt::{Interrupt, InterruptSender, interrupt};
+pub use journal::{Reason, Why};
 pub use layout::{AcceptOnlyCapacity, KeyLayout, LayoutError};
 pub use lock::LockHolder;
 pub use outcome::{ExitKind, Outcome};
@@ -35,6 +44,6 @@ pub use report::{
     WaitReport, Who,
 };
 pub use request::{
-    CompleteRequest, Compromised, Overrides, Patience, Reason, ReloadRequest, RevokeRequest, RollbackRequest,
-    RotateRequest, StoreLeak, UnlockRequest, Why,
+    CompleteRequest, Compromised, Overrides, Patience, ReloadRequest, RevokeRequest, RollbackRequest,
+    RotateRequest, StoreLeak, UnlockRequest,
 };

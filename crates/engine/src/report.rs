@@ -7,7 +7,7 @@ use keyroll_rotation::{Direction, Mode, RotationId, Stage};
 use serde::{Deserialize, Serialize};
 
 use crate::lock::LockHolder;
-use crate::request::Why;
+use crate::journal::Why;
 
 /// The version of every document that is printed as JSON.
 pub const SCHEMA_VERSION: u32 = 1;

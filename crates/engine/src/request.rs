@@ -7,6 +7,7 @@ use keyroll_rotation::gate::EvidenceRule;
 use keyroll_rotation::{Mode, RotationId, Stage};
 use serde::{Deserialize, Serialize};
 
+use crate::journal::Why;
 use crate::plan::PlanDocument;
 
 /// `rotate`.
@@ -62,40 +63,6 @@ pub struct Overrides {
     pub extend_drain: Option<Duration>,
     /// `--evidence weak`.
     pub evidence: Option<EvidenceRule>,
-}
-
-/// Why something is done, for the audit trail.
-#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(clippy::exhaustive_structs, reason = "callers fill it in")]
-pub struct Why {
-    /// `--reason`.
-    #[serde(default)]
-    pub reason: Reason,
-    /// `--ticket`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ticket: Option<String>,
-    /// `--note`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub note: Option<String>,
-}
-
-/// The kinds of reasons that auditors ask for.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub enum Reason {
-    /// The policy was due.
-    #[default]
-    Scheduled,
-    /// Something happened.
-    Incident,
-    /// The key is, or may be, in other hands.
-    Compromise,
-    /// Somebody who knew the key left.
-    Personnel,
-    /// An auditor asked.
-    Audit,
 }
 
 /// `complete`.
