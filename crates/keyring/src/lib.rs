@@ -7,6 +7,7 @@ mod fingerprint;
 mod key;
 mod profile;
 mod ring;
+pub mod sealed;
 mod secret;
 
 pub use fingerprint::{Fingerprint, FingerprintError};
