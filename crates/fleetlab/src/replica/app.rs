@@ -86,7 +86,7 @@ impl App {
             counts,
         }));
         // A key that can't mint is found now, not at the first login.
-        app.0.mint(&Session { user: None, session: None, expires_at: 0 }, app.0.unix())?;
+        app.0.mint(&app.0.session("nobody", app.0.unix()), app.0.unix())?;
         Ok(app)
     }
 
@@ -142,14 +142,15 @@ impl Shared {
             return Ok(text(StatusCode::BAD_REQUEST, "text/plain", "who are you?\n".into()));
         };
         let now = self.unix();
-        let id = Uuid::new_v4();
-        let lifetime = i64::try_from(self.lifetime.as_secs()).unwrap_or(i64::MAX);
-        let session =
-            Session { user: Some(user.into()), session: Some(id), expires_at: now.0.saturating_add(lifetime) };
+        let session = self.session(user, now);
         let token = self.mint(&session, now)?;
+        if let Some(counts) = self.counts.get(&self.keys.active.id()) {
+            counts.minted.fetch_add(1, Relaxed);
+        }
         let value = match &self.rows {
             None => token,
             Some(rows) => {
+                let id = session.session.unwrap_or_default();
                 rows.write(id, &token)?;
                 id.to_string()
             }
@@ -229,15 +230,16 @@ impl Shared {
         text(StatusCode::OK, "text/plain; version=0.0.4", page)
     }
 
+    fn session(&self, user: &str, now: UnixTime) -> Session {
+        let lifetime = i64::try_from(self.lifetime.as_secs()).unwrap_or(i64::MAX);
+        let expires_at = now.0.saturating_add(lifetime);
+        Session { user: Some(user.into()), session: Some(Uuid::new_v4()), expires_at }
+    }
+
     fn mint(&self, session: &Session, now: UnixTime) -> Result<String, AppError> {
         let payload = serde_json::to_vec(session).unwrap_or_else(|_| unreachable!("it has no map and no float"));
         let expires_at = session.user.is_some().then_some(UnixTime(session.expires_at));
-        let key = &self.keys.active;
-        let token = self.codec.mint(key, &Mint { payload: &payload, issued_at: now, expires_at })?;
-        if let (Some(counts), true) = (self.counts.get(&key.id()), session.user.is_some()) {
-            counts.minted.fetch_add(1, Relaxed);
-        }
-        Ok(token)
+        Ok(self.codec.mint(&self.keys.active, &Mint { payload: &payload, issued_at: now, expires_at })?)
     }
 
     fn open(&self, token: Option<String>, now: UnixTime) -> Found {

@@ -96,7 +96,7 @@ pub(crate) fn render(mode: Mode, active: &Key, old: Option<&Key>) -> Result<Secr
     })
 }
 
-/// A new key, of the length and form that the runbook's own command gives.
+/// A new key, in the form that the application takes.
 pub(crate) fn generate(mode: Mode, id: KeyId) -> Result<Key, KeysError> {
     let mut bytes = vec![
         0;

@@ -10,6 +10,7 @@ use crate::{Key, KeyId, Secret, UnixTime};
 
 mod params;
 pub mod rails;
+pub mod sealed;
 
 pub use params::CodecConfigError;
 
@@ -29,6 +30,7 @@ pub use params::CodecConfigError;
 pub fn build(name: &str, params: &BTreeMap<String, String>) -> Result<Box<dyn SessionCodec>, CodecConfigError> {
     match name {
         rails::NAME => Ok(Box::new(rails::RailsCodec::from_params(params)?)),
+        sealed::NAME => Ok(Box::new(sealed::SealedCodec::from_params(params)?)),
         _ => Err(CodecConfigError::UnknownCodec {
             name: name.into(),
             nearest: params::nearest(name, NAMES),
@@ -38,7 +40,7 @@ pub fn build(name: &str, params: &BTreeMap<String, String>) -> Result<Box<dyn Se
 }
 
 /// The names of all codecs.
-pub const NAMES: &[&str] = &[rails::NAME];
+pub const NAMES: &[&str] = &[rails::NAME, sealed::NAME];
 
 /// One framework's session format, with its parameters (cookie name, salts, digest ...) already chosen.
 pub trait SessionCodec: fmt::Debug + Send + Sync {
