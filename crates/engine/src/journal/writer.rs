@@ -121,8 +121,8 @@ impl Journal {
             keyroll: author.version,
             body,
         };
-        let mut line = serde_json::to_vec(&entry)
-            .map_err(|source| JournalError::Encode { path: self.path.clone(), source })?;
+        let mut line =
+            serde_json::to_vec(&entry).map_err(|source| JournalError::Encode { path: self.path.clone(), source })?;
         line.push(b'\n');
         if let Err(source) = self.put(&line) {
             self.health = Health::Failed;

@@ -11,6 +11,7 @@ use crate::{Key, KeyId, Secret, UnixTime};
 mod inspect;
 mod params;
 pub mod rails;
+pub mod sealed;
 
 pub use inspect::{Guess, inspect};
 pub use params::CodecConfigError;
@@ -31,6 +32,7 @@ pub use params::CodecConfigError;
 pub fn build(name: &str, params: &BTreeMap<String, String>) -> Result<Box<dyn SessionCodec>, CodecConfigError> {
     match name {
         rails::NAME => Ok(Box::new(rails::RailsCodec::from_params(params)?)),
+        sealed::NAME => Ok(Box::new(sealed::SealedCodec::from_params(params)?)),
         _ => Err(CodecConfigError::UnknownCodec {
             name: name.into(),
             nearest: params::nearest(name, NAMES),
@@ -40,7 +42,7 @@ pub fn build(name: &str, params: &BTreeMap<String, String>) -> Result<Box<dyn Se
 }
 
 /// The names of all codecs.
-pub const NAMES: &[&str] = &[rails::NAME];
+pub const NAMES: &[&str] = &[rails::NAME, sealed::NAME];
 
 /// One framework's session format, with its parameters (cookie name, salts, digest ...) already chosen.
 pub trait SessionCodec: fmt::Debug + Send + Sync {
