@@ -2,8 +2,11 @@
 //!
 //! A guess by form, never a statement: nothing here is authenticated.
 
-use percent_encoding::percent_decode_str;
+use std::borrow::Cow;
+
 use serde::Serialize;
+
+use super::rails::wire::decode_percent;
 
 /// One format that a token looks like.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -24,7 +27,7 @@ pub fn inspect(token: &str) -> Vec<Guess> {
 }
 
 fn rails_encrypted(token: &str) -> Option<Guess> {
-    let value = percent_decode_str(token).decode_utf8().ok()?;
+    let value = plain(token)?;
     let mut parts = value.rsplitn(3, "--");
     let (tag, iv, ciphertext) = (decode(parts.next()?)?, decode(parts.next()?)?, decode(parts.next()?)?);
     (tag.len() == 16 && iv.len() == 12).then(|| Guess {
@@ -37,7 +40,7 @@ fn rails_encrypted(token: &str) -> Option<Guess> {
 }
 
 fn rails_signed(token: &str) -> Option<Guess> {
-    let value = percent_decode_str(token).decode_utf8().ok()?;
+    let value = plain(token)?;
     let (payload, digest) = value.rsplit_once("--")?;
     let hash = match digest.len() {
         40 => "SHA-1",
@@ -61,6 +64,13 @@ fn rails_signed(token: &str) -> Option<Guess> {
         (false, _) => detail.push_str("; without metadata"),
     }
     Some(Guess { codec: super::rails::NAME, detail })
+}
+
+fn plain(token: &str) -> Option<Cow<'_, str>> {
+    match decode_percent(token).ok()? {
+        Cow::Borrowed(bytes) => std::str::from_utf8(bytes).ok().map(Cow::Borrowed),
+        Cow::Owned(bytes) => String::from_utf8(bytes).ok().map(Cow::Owned),
+    }
 }
 
 fn decode(text: &str) -> Option<Vec<u8>> {
