@@ -560,7 +560,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(2_000))]
+        #![proptest_config(ProptestConfig::with_cases(500))]
 
         #[test]
         fn no_sequence_of_steps_makes_an_illegal_ring(steps in prop::collection::vec(step(), 0..60)) {

@@ -246,7 +246,6 @@ struct RetiredOut<'a> {
     fingerprint: Option<&'a Fingerprint>,
 }
 
-#[expect(clippy::ptr_arg, reason = "it is what serde gives")]
 fn as_text<S: serde::Serializer>(text: &Zeroizing<String>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(text)
 }

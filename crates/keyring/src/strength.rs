@@ -190,14 +190,12 @@ fn guessable(bytes: &[u8], kind: MaterialKind) -> Option<Weakness> {
     }
     // What is left beside a template's or an example's words may be a good key, and random bytes may look like them.
     if is_text(text) {
-        let known: [(Weakness, fn(&[u8]) -> Option<Zeroizing<Vec<u8>>>); 2] = [
-            (Weakness::TemplateText, known::without_template_text),
-            (Weakness::PublicSample, known::without_placeholder),
-        ];
-        for (weakness, without) in known {
-            if without(text).is_some_and(|rest| estimate::bits(&rest, kind) < ENTROPY_FLOOR_BITS) {
-                return Some(weakness);
-            }
+        let is_little = |rest: Zeroizing<Vec<u8>>| estimate::bits(&rest, kind) < ENTROPY_FLOOR_BITS;
+        if known::without_template_text(text).is_some_and(is_little) {
+            return Some(Weakness::TemplateText);
+        }
+        if known::without_placeholder(text).is_some_and(is_little) {
+            return Some(Weakness::PublicSample);
         }
     }
     let bits = estimate::bits(text, kind);
