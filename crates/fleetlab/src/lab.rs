@@ -13,7 +13,7 @@ use crate::procedures::{self, Pace, Procedure, ProcedureError};
 use crate::report::{Run, Sessions};
 use crate::scene::Scene;
 use crate::supervisor::{Supervisor, SupervisorError};
-use crate::users::{Crowd, CrowdError, CrowdOptions, Tally};
+use crate::users::{Crowd, CrowdError, CrowdOptions, Gauge, Tally};
 
 /// A fleet in use.
 pub struct Lab {
@@ -62,8 +62,8 @@ impl Lab {
     ) -> Result<Self, LabError> {
         let began = now();
         supervisor.start().await?;
+        procedures::all_healthy(&scene).await?;
         let addresses = scene.addresses();
-        procedures::all_healthy(&addresses).await?;
         let front = Front::start(addresses.clone()).await.map_err(LabError::Front)?;
         let crowd = Crowd::start(CrowdOptions {
             front: front.address(),
@@ -98,9 +98,9 @@ impl Lab {
         &self.scene
     }
 
-    /// What the users have seen so far.
-    pub fn tally(&self) -> Tally {
-        self.crowd.tally()
+    /// A view of what the users see, for a display.
+    pub fn gauge(&self) -> Gauge {
+        self.crowd.gauge()
     }
 
     /// Lets the users browse for a while longer, has them judge, and ends everything.

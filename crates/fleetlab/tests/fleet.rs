@@ -94,7 +94,7 @@ async fn sealed_replica_reports() -> Result<(), Failed> {
     let supervisor = processes(&scene)?;
     supervisor.start().await?;
     let address = scene.addresses()[0];
-    all_healthy(&[address]).await?;
+    all_healthy(&scene).await?;
     let fingerprint = key.fingerprint()?.to_string();
     let report: serde_json::Value = serde_json::from_str(&page(address, "GET /.keyroll/ring", "")?.1)?;
     same(&report["active"], &fingerprint)?;
@@ -138,7 +138,7 @@ async fn replica_ends_with_its_owner() -> Result<(), Failed> {
     let words = scene.command_lines().swap_remove(0);
     let args = Args { owner: Some(owner.id()), ..Args::parse(words)? };
     let mut replica = Command::new(std::env::current_exe()?).arg(SUBCOMMAND).args(args.words()).spawn()?;
-    let healthy = all_healthy(&[args.address()]).await;
+    let healthy = until("the replica answers", || page(args.address(), "GET /healthz", "").is_ok()).await;
     owner.kill()?;
     owner.wait()?;
     let ended = until("the replica ends", || replica.try_wait().is_ok_and(|status| status.is_some())).await;
@@ -186,7 +186,7 @@ async fn roll(scene: &Scene, supervisor: &LocalProcesses, keys: &Secret) -> Resu
     scene.write_keys(keys)?;
     for (replica, address) in scene.addresses().into_iter().enumerate() {
         supervisor.restart(replica).await?;
-        all_healthy(&[address]).await?;
+        until("it is back", || page(address, "GET /healthz", "").is_ok()).await?;
     }
     Ok(())
 }
@@ -245,14 +245,15 @@ fn in_runtime(test: impl Future<Output = Result<(), Failed>>) -> Result<(), Fail
 #[expect(clippy::print_stderr, reason = "as a replica it has a log")]
 fn serve(words: impl Iterator<Item = OsString>) -> ExitCode {
     let replica = async {
-        let args = Args::parse(words).map_err(|err| err.to_string())?;
-        replica::run(args).await.map_err(|err| err.to_string())
+        replica::run(Args::parse(words)?).await?;
+        Ok::<_, Box<dyn std::error::Error>>(())
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    match runtime.map_err(|err| err.to_string()).and_then(|runtime| runtime.block_on(replica)) {
+    match runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(replica)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
-            eprintln!("{err}");
+            let chain = std::iter::successors(Some(&*err), |err| err.source());
+            eprintln!("{}", chain.map(ToString::to_string).collect::<Vec<_>>().join(": "));
             ExitCode::FAILURE
         }
     }

@@ -58,6 +58,17 @@ pub struct Tally {
     pub refused: u64,
 }
 
+/// Reads what the users have seen so far, also while a run has the crowd.
+#[derive(Clone, Debug)]
+pub struct Gauge(Arc<Counters>);
+
+impl Gauge {
+    /// What they have seen so far.
+    pub fn read(&self) -> Tally {
+        self.0.tally()
+    }
+}
+
 impl Crowd {
     /// Lets them in. They come within a second or two.
     pub fn start(options: CrowdOptions) -> Self {
@@ -71,9 +82,9 @@ impl Crowd {
         Self { counters, stopper, users }
     }
 
-    /// What they have seen so far.
-    pub fn tally(&self) -> Tally {
-        self.counters.tally()
+    /// A view of what they see, for a display.
+    pub fn gauge(&self) -> Gauge {
+        Gauge(Arc::clone(&self.counters))
     }
 
     /// Ends the browsing. Each user tries each unexpired session once more on every replica, and it is said what became of all.

@@ -99,6 +99,10 @@ impl Lowering<'_> {
             }
             ShortList::Fields(fields) => *fields,
         };
+        let empty = fields.status.is_none()
+            && fields.header.as_ref().is_none_or(BTreeMap::is_empty)
+            && fields.body.is_none()
+            && fields.reissue.is_none();
         let status = match fields.status {
             Some(status) => Some(self.states(Some(status))?),
             None => None,
@@ -117,7 +121,7 @@ impl Lowering<'_> {
             Some(true) => Reissue::SameSession,
             Some(false) => Reissue::NotTheSame,
         };
-        if status.is_none() && headers.is_empty() && body.is_none() && reissue == Reissue::NotAsked {
+        if empty {
             self.refuse(
                 span,
                 format!("`{field}` asks for nothing"),
@@ -282,7 +286,7 @@ impl Lowering<'_> {
         let fields = match written.value {
             Short::Scalar(Text(text)) => {
                 if names_a_secret(name) && !text.is_empty() {
-                    self.refuse(
+                    self.refuse_secret(
                         span,
                         format!("`{name}` holds a secret in clear"),
                         "secrets stand in this file by reference only; it is shared, committed and printed",
@@ -302,7 +306,7 @@ impl Lowering<'_> {
                 let name = env.value.0;
                 let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
                 if name.is_empty() || !name.chars().all(legal) || name.starts_with(|c: char| c.is_ascii_digit()) {
-                    self.refuse(
+                    self.refuse_secret(
                         env.span,
                         "`env` is not the name of an environment variable",
                         "it takes the name of a variable, never its value",
@@ -347,12 +351,13 @@ fn reissued(reissue: Reissue) -> Expectation {
     Expectation { status: None, headers: Vec::new(), body: None, reissue }
 }
 
-/// A status that would show both, where nothing but the status is asked of at least one side.
+/// A status that would show both. Where one side asks for nothing but the status, every answer of the other side with that
+/// status matches both.
 fn indistinct(accepted: &Expectation, rejected: &Expectation) -> Option<u16> {
     let shared = accepted.status.as_ref()?.shared(rejected.status.as_ref()?)?;
     let alone =
         |side: &Expectation| side.headers.is_empty() && side.body.is_none() && side.reissue == Reissue::NotAsked;
-    (alone(accepted) && alone(rejected)).then_some(shared)
+    (alone(accepted) || alone(rejected)).then_some(shared)
 }
 
 fn variable_like(name: &str) -> String {

@@ -50,7 +50,7 @@ impl Lowering<'_> {
                 let why = if msg.contains(NOT_A_LIST) { NOT_A_LIST } else { NOT_A_GROUP };
                 self.refuse(span, format!("{stands} has the wrong form"), why, example);
             }
-            Error::InvalidScalar { ty: "bool", .. } | Error::InvalidBooleanStrict { .. } => {
+            Error::InvalidScalar { ty: "boolean", .. } | Error::InvalidBooleanStrict { .. } => {
                 self.refuse(
                     span,
                     format!("{stands} is neither `true` nor `false`"),
@@ -77,7 +77,7 @@ impl Lowering<'_> {
                     span,
                     "the text is not YAML",
                     why,
-                    "correct the quotes, brackets or indentation around here",
+                    "correct the quotes, brackets or indentation around here; a text with `{`, `#` or `: ` in it needs quotes",
                 );
             }
         }
