@@ -8,6 +8,7 @@ mod key;
 pub mod profile;
 mod ring;
 pub mod ring_file;
+pub mod sealed;
 mod secret;
 pub mod strength;
 
