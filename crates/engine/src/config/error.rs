@@ -72,7 +72,8 @@ pub struct ConfigError {
 /// Whether a line or a value looks as if a secret had been written into it.
 pub(super) fn may_hold_a_secret(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
-    let named = ["password", "passwd", "secret", "token", "credential", "private"].iter().any(|word| lower.contains(word));
+    let named =
+        ["password", "passwd", "secret", "token", "credential", "private"].iter().any(|word| lower.contains(word));
     let encoded = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '=' | '_' | '-');
     let dense = text.split(|c: char| !encoded(c)).any(|run| {
         let digits = run.chars().filter(char::is_ascii_digit).count();

@@ -1,6 +1,6 @@
 //! `keyroll.yaml`: the document that says which key is rotated, where it lives, who uses it and what proves it.
 //!
-//! It is read in two steps. Serde fills the form *as written* ([`written`](self), private), where every value still knows
+//! It is read in two steps. Serde fills a private form *as written*, where every value still knows
 //! its line; then each value is parsed into a type that can't be wrong. So nothing behind [`SessionKey::parse`] checks a
 //! configuration again, and all mistakes in values are reported at once.
 
@@ -8,14 +8,19 @@ mod duration;
 mod error;
 mod evidence;
 mod fleet;
+mod forms;
+mod lower;
 mod nonempty;
 mod place;
 mod policy;
 mod probe;
+mod schema;
 mod sessions;
 mod store;
+mod suggest;
 mod text;
 mod window;
+mod written;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -38,6 +43,7 @@ pub use probe::{
     Capture, CaptureFrom, Expectation, HeaderMatch, LoginBody, LoginStep, Payload, Probe, Reissue, RequestValue,
     StatusSet, TextMatch, Workers,
 };
+pub use schema::json_schema;
 pub use sessions::{Drain, MaxLifetime, Permille, Sessions};
 pub use store::{Dialect, FileContent, StoreSpec};
 pub use text::{FilePath, Pattern, SecretReference};
@@ -67,6 +73,17 @@ pub struct SessionKey {
 }
 
 impl SessionKey {
+    /// Reads and parses a file. Relative paths in it are relative to it.
+    pub fn load(file: &Path) -> Result<Self, LoadError> {
+        let text = std::fs::read_to_string(file).map_err(|source| LoadError::Read { file: file.to_owned(), source })?;
+        Ok(Self::parse(&text, file)?)
+    }
+
+    /// Parses the text of `file`.
+    pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigErrors> {
+        lower::document(text, file)
+    }
+
     /// A hash over everything that the document says, for plans. Comments, order, short forms and defaults that are
     /// written out make no difference; neither does the folder that the file lies in.
     pub fn hash(&self) -> ConfigHash {
@@ -137,6 +154,12 @@ pub enum ProfileSource {
     /// A TOML file of the user's.
     File(FilePath),
 }
+
+/// `apiVersion` of the documents that this release reads.
+pub const API_VERSION: &str = "keyroll.dev/v1alpha1";
+
+/// `kind` of the documents that this release reads.
+pub const KIND: &str = "SessionKey";
 
 /// Where `keyroll.yaml` is looked for when no file is named.
 pub const DEFAULT_FILE: &str = "keyroll.yaml";

@@ -182,6 +182,9 @@ mod tests {
         };
         // 2026-11-23 is a Monday.
         assert_eq!(policy.window(at("2026-11-23T11:30Z")), WindowState::Open { until: at("2026-11-23T13:00Z") });
-        assert_eq!(policy.window(at("2026-11-23T13:00Z")), WindowState::Closed { opens: Some(at("2026-11-25T01:00Z")) });
+        assert_eq!(
+            policy.window(at("2026-11-23T13:00Z")),
+            WindowState::Closed { opens: Some(at("2026-11-25T01:00Z")) }
+        );
     }
 }

@@ -56,8 +56,10 @@ impl Window {
         let [days, hours, zone] = words[..] else { return Err(WindowError::Shape) };
         let days = parse_days(days)?;
         let (from, until) = hours.split_once(['-', '\u{2013}']).ok_or_else(|| WindowError::Hours(hours.to_owned()))?;
-        let (from, until) = (parse_time(from)?, parse_time(until)?);
-        if from == until {
+        // 24:00 is how people write the end of a day, and never its beginning.
+        let ends_the_day = until == "24:00";
+        let (from, until) = (parse_time(from)?, if ends_the_day { Time::midnight() } else { parse_time(until)? });
+        if from == until && !ends_the_day {
             return Err(WindowError::NoTime);
         }
         let zone_known = zone.contains('/') || zone.eq_ignore_ascii_case("UTC");
@@ -204,8 +206,6 @@ fn parse_time(text: &str) -> Result<Time, WindowError> {
         return Err(wrong());
     }
     let (hour, minute): (i8, i8) = (hour.parse().map_err(|_| wrong())?, minute.parse().map_err(|_| wrong())?);
-    // 24:00 is how people write the end of a day.
-    let hour = if (hour, minute) == (24, 0) { 0 } else { hour };
     Time::new(hour, minute, 0, 0).map_err(|_| wrong())
 }
 
@@ -275,7 +275,10 @@ mod tests {
 
     #[test]
     fn a_window_that_never_pauses_is_open_for_the_whole_day() {
-        assert_eq!(state("Sat 00:00-24:00 UTC", "2026-11-21T12:00Z"), WindowState::Open { until: at("2026-11-22T00:00Z") });
+        assert_eq!(
+            state("Sat 00:00-24:00 UTC", "2026-11-21T12:00Z"),
+            WindowState::Open { until: at("2026-11-22T00:00Z") }
+        );
     }
 
     #[test]

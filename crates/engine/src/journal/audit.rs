@@ -265,7 +265,9 @@ impl fmt::Display for Damage {
         match self {
             Self::Unreadable { line, reason } => write!(f, "line {line} is no entry any more: {reason}"),
             Self::Changed { line } if *line == 1 => f.write_str("line 1 was changed: it does not begin the chain"),
-            Self::Changed { line } => write!(f, "line {line} does not follow from line {}: one of the two was changed", line - 1),
+            Self::Changed { line } => {
+                write!(f, "line {line} does not follow from line {}: one of the two was changed", line - 1)
+            }
             Self::Missing { line, from, to } if from == to => write!(f, "entry {from} is missing before line {line}"),
             Self::Missing { line, from, to } => write!(f, "entries {from} to {to} are missing before line {line}"),
             Self::OutOfPlace { line, seq } => write!(f, "line {line} holds entry {seq}, which does not belong there"),
@@ -273,9 +275,14 @@ impl fmt::Display for Damage {
                 write!(f, "the record ends with entry {last}, and a store points at entry {seq}: the end was cut off")
             }
             Self::CutOff { seq, last: None } => {
-                write!(f, "the record holds nothing, and a store points at entry {seq}: it was emptied, or never was on this host")
+                write!(
+                    f,
+                    "the record holds nothing, and a store points at entry {seq}: it was emptied, or never was on this host"
+                )
             }
-            Self::Rewritten { seq } => write!(f, "entry {seq} is not the one that a store points at: it, or one before it, was changed"),
+            Self::Rewritten { seq } => {
+                write!(f, "entry {seq} is not the one that a store points at: it, or one before it, was changed")
+            }
             Self::Replaced { host } => {
                 write!(f, "a store points at another journal of host `{host}`: this file was put in its place")
             }

@@ -60,7 +60,9 @@ pub(super) fn read_line(line: &[u8]) -> Result<Entry, LineFault> {
         v: u64,
     }
     // serde's message tells position and expectation; it repeats a field's name at most, never a value of the record.
-    let unreadable = |err: serde_json::Error| LineFault::Unreadable(format!("{:?} error at column {}", err.classify(), err.column()));
+    let unreadable = |err: serde_json::Error| {
+        LineFault::Unreadable(format!("{:?} error at column {}", err.classify(), err.column()))
+    };
     let version: Version = serde_json::from_slice(line).map_err(unreadable)?;
     if version.v > u64::from(JOURNAL_VERSION) {
         return Err(LineFault::Newer(version.v));

@@ -17,7 +17,8 @@ mod writer;
 use std::path::PathBuf;
 
 pub use body::{
-    Body, Completion, ConfigurationSight, GateEvidence, GateOutcome, HumanAction, KeyMark, MemberProof, Reason, UnknownReason, Why,
+    Body, Completion, ConfigurationSight, GateEvidence, GateOutcome, HumanAction, KeyMark, MemberProof, Reason,
+    UnknownReason, Why,
 };
 pub use entry::{Anchor, Author, Draft, Entry, EntryHash, Seq};
 pub use export::{ExportFormat, UnknownFormat, export};
@@ -100,3 +101,5 @@ pub fn moment(at: keyroll_rotation::Millis) -> Option<jiff::Timestamp> {
     jiff::Timestamp::from_millisecond(i64::try_from(at.0).ok()?).ok()
 }
 
+#[cfg(test)]
+mod tests;

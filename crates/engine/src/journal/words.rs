@@ -63,11 +63,9 @@ pub(super) fn action(action: &HumanAction) -> String {
         HumanAction::RollbackWithOwnCopy { key } => {
             format!("asked for a rollback with an own copy of {}", self::key(key))
         }
-        HumanAction::Revoke { mode, compromised } => format!(
-            "revoked ({}) {}",
-            mode_name(*mode),
-            compromised.iter().map(key).collect::<Vec<_>>().join(", ")
-        ),
+        HumanAction::Revoke { mode, compromised } => {
+            format!("revoked ({}) {}", mode_name(*mode), compromised.iter().map(key).collect::<Vec<_>>().join(", "))
+        }
         HumanAction::ReloadLaggards => "reloaded the laggards on purpose".to_owned(),
         HumanAction::ReloadMember { member } => format!("reloaded `{member}` on purpose"),
         HumanAction::Unlock { id, holder } => format!("broke the lock of {id}, held by `{holder}`"),

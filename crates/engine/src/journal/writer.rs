@@ -107,6 +107,12 @@ impl Journal {
         &self.path
     }
 
+    /// Takes away the right to write, as a disk that turned read-only would.
+    #[cfg(test)]
+    pub(super) fn break_for_test(&mut self) {
+        self.file = File::open(&self.path).unwrap();
+    }
+
     fn write(&mut self, draft: Draft) -> Result<EntryHash, JournalError> {
         let Draft { at, author, rotation, epoch, body } = draft;
         let entry = Entry {
@@ -121,8 +127,8 @@ impl Journal {
             keyroll: author.version,
             body,
         };
-        let mut line = serde_json::to_vec(&entry)
-            .map_err(|source| JournalError::Encode { path: self.path.clone(), source })?;
+        let mut line =
+            serde_json::to_vec(&entry).map_err(|source| JournalError::Encode { path: self.path.clone(), source })?;
         line.push(b'\n');
         if let Err(source) = self.put(&line) {
             self.health = Health::Failed;
