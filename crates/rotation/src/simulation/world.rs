@@ -134,12 +134,14 @@ pub struct Left {
 
 /// Why a lost session is not held against the rotation.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[expect(clippy::exhaustive_enums, reason = "the protocol names these two")]
+#[expect(clippy::exhaustive_enums, reason = "the protocol names these three")]
 pub enum Excuse {
     /// Somebody else wrote a configuration that loses sessions.
     ForeignWrite,
     /// A key leaked while it was in use beside another: what was forged before cannot be told from what was not.
     Revoked,
+    /// An operator gave sessions up, by their number.
+    LossAccepted,
 }
 
 /// An invariant that was broken.
@@ -229,6 +231,8 @@ pub enum Action {
     Adopt,
     /// An operator resumes, or has the laggards reloaded.
     Resume,
+    /// An operator gives up the sessions that are still in use after the drain's limit.
+    AcceptLoss,
 }
 
 /// What leaked.
@@ -408,6 +412,25 @@ impl World {
             }
             Some(_) | None => {}
         }
+        if between && self.gives_up().is_some() {
+            actions.push(Action::AcceptLoss);
+        }
+    }
+
+    /// How many sessions an operator would have to give up for the drain to end, if only a person can end it.
+    pub fn gives_up(&self) -> Option<u64> {
+        let drains = self.rotation.stage == Stage::Draining && self.rotation.drained.is_none();
+        if !drains || self.rotation.drain_deadline().is_none_or(|deadline| self.now < deadline) {
+            return None;
+        }
+        match &self.rotation.drain_seen.as_ref()?.observation {
+            DrainObservation::Counter { opened: remaining, .. } | DrainObservation::Rows { remaining }
+                if *remaining > 0 =>
+            {
+                Some(*remaining)
+            }
+            _ => None,
+        }
     }
 
     /// The world after an action; the same world where it turned out to change nothing.
@@ -466,6 +489,12 @@ impl World {
                 let expected = self.rotation.stores[store].clone();
                 self.put(store, expected);
                 self.stores[store].touched = Touched::Yes;
+            }
+            Action::AcceptLoss => {
+                if let Some(sessions) = self.gives_up() {
+                    self.record(&Event::LossAccepted { sessions });
+                    self.excuse = self.excuse.or(Some(Excuse::LossAccepted));
+                }
             }
             Action::Adopt => {
                 let stores: Vec<WorldConfiguration> = self.stores.iter().map(|store| store.holds.clone()).collect();
@@ -668,9 +697,10 @@ impl World {
             return;
         };
         let looks = match effect {
-            Effect::Sweep { .. } | Effect::ObserveDrain { .. } => false,
-            // A reload would carry a foreign configuration to the members.
-            Effect::Reload { .. }
+            Effect::ObserveDrain { .. } => false,
+            // A gate that never passes may have a foreign write as its reason, and a reload would carry it to the members.
+            Effect::Sweep { .. }
+            | Effect::Reload { .. }
             | Effect::StageCandidate { .. }
             | Effect::Write { .. }
             | Effect::StampT0
@@ -822,7 +852,9 @@ impl World {
             self.break_with("I13", format!("{key} is compromised and would be accepted while {} mints", after.active));
         }
         let gentle = match self.rotation.mode {
-            Mode::Staged | Mode::Standby | Mode::Accelerated => true,
+            Mode::Staged | Mode::Standby => true,
+            // Once it has begun, a cutover goes on: half of it is worse than the whole.
+            Mode::Accelerated => self.rotation.permit != Permit::Free,
             Mode::Cutover | Mode::HardCutover => false,
         };
         if gentle && before.active != after.active {
@@ -910,9 +942,19 @@ impl World {
         if !ended || self.excuse == Some(Excuse::ForeignWrite) {
             return None;
         }
-        let (slot, member) = self
-            .present_members()
-            .find(|(slot, member)| member.config.accept != self.stores[slot % self.stores.len()].holds.accept)?;
+        let promised = |config: &WorldConfiguration| -> BTreeSet<KeyId> {
+            match self.rotation.mode {
+                // A cutover proves that the old key and whatever leaked is dead; it asks nothing about leftover keys.
+                Mode::Cutover | Mode::Accelerated | Mode::HardCutover => {
+                    let leftover = &self.rotation.others - &self.rotation.compromised;
+                    &config.accept - &leftover
+                }
+                Mode::Staged | Mode::Standby => config.accept.clone(),
+            }
+        };
+        let (slot, member) = self.present_members().find(|(slot, member)| {
+            promised(&member.config) != promised(&self.stores[slot % self.stores.len()].holds)
+        })?;
         let config = say(&member.config);
         Some(Broken { invariant: "G3", reason: format!("the rotation is closed and member {slot} has {config}") })
     }
