@@ -906,6 +906,25 @@ mod tests {
     }
 
     #[test]
+    fn every_builtin_profile_names_a_codec_that_there_is() {
+        for name in Profile::names() {
+            let profile = Profile::builtin(&name).expect("the profile");
+            let (codec, params) = profile.codec().expect("a codec");
+            let mut params = params.clone();
+            params.entry("cookie".to_owned()).or_insert_with(|| "_app_session".to_owned());
+            let built = crate::codec::build(codec, &params).expect("a codec");
+            let key = profile.candidate(KeyId(1)).expect("a key");
+            let session = crate::codec::Mint {
+                payload: b"{}",
+                issued_at: crate::UnixTime(1),
+                expires_at: Some(crate::UnixTime(9)),
+            };
+            let token = built.mint(&key, &session).expect("a session");
+            assert!(built.open(&[&key], &token, crate::UnixTime(2)).is_ok(), "{name}");
+        }
+    }
+
+    #[test]
     fn the_initializer_passes_its_own_lints() {
         for name in ["rails", "rails/single-slot"] {
             let profile = Profile::builtin(name).expect("the profile");

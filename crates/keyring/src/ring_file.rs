@@ -323,6 +323,15 @@ mod tests {
     }
 
     #[test]
+    fn the_example_of_the_reference_page_is_what_the_writer_gives() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/ring-file.md");
+        let page = std::fs::read_to_string(page).expect("the page is in the repository");
+        let example = page.split("```").nth(1).and_then(|block| block.strip_prefix("json\n")).expect("an example");
+        let ring = parse(example.as_bytes()).expect("a ring file");
+        assert_eq!(render(&ring).expose_text(), Ok(example));
+    }
+
+    #[test]
     fn what_is_not_exactly_a_ring_file_is_refused_without_quoting_it() {
         for entry in entries(&vectors(), "refused") {
             let Err(error) = parse(text(entry).as_bytes()) else { panic!("{} was read", entry["name"]) };

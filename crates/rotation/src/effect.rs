@@ -49,7 +49,7 @@ pub enum Effect {
         /// What a reloaded member must show.
         prove: Gate,
     },
-    /// List, ask, list again.
+    /// List, ask, list again. The stores are read just before, because a foreign write may be why a gate never passes.
     Sweep {
         /// What is demanded.
         gate: Gate,

@@ -660,6 +660,10 @@ impl Rotation {
             Mode::Staged => return refuse("I4", "the stores have different active keys and do not accept both".into()),
             Mode::Standby => return refuse("I12", format!("the standby {} is active", self.incoming)),
         };
+        if self.mode == Mode::Accelerated && stage == Stage::CuttingOver {
+            // Nothing is promised any more about who accepts the new key first.
+            self.mode = Mode::HardCutover;
+        }
         self.others = others;
         self.stores = found.to_vec();
         self.written_at = Some(at);
@@ -779,21 +783,31 @@ impl Rotation {
             let active = self.stores.iter().map(|store| store.active).find(|active| leaked.contains(active));
             (fresh, active.unwrap_or(self.outgoing), false)
         };
-        self.compromised = leaked;
-        self.trust = Trust::Unproven;
-        self.mode = revocation.mode;
+        self.compromised.clone_from(&leaked);
         self.halt = None;
+        if incoming == self.outgoing {
+            // What leaked is the candidate.
+            if self.stage == Stage::Withdrawing {
+                // It is on its way out already, and its gate proves that it is gone.
+                return Ok(());
+            }
+            if self.direction == Direction::Forward && self.written_at.is_none() && accepted.is_disjoint(&leaked) {
+                // No member was ever shown it: it is enough to forget it.
+                self.direction = Direction::Back;
+                self.enter(Stage::Withdrawing, Permit::Free);
+                return Ok(());
+            }
+        }
+        self.mode = revocation.mode;
+        self.trust = Trust::Unproven;
         self.closed_at = None;
         self.forget_drain();
-        if !accepted.contains(&outgoing) && incoming == self.outgoing && accepted.is_disjoint(&self.compromised) {
-            // What leaked is a candidate that no member was ever shown: it is enough to forget it.
-            self.direction = Direction::Back;
-            self.enter(Stage::Withdrawing, Permit::Free);
-            return Ok(());
-        }
         self.incoming = incoming;
         self.outgoing = outgoing;
-        self.others = known.into_iter().filter(|&key| key != incoming && key != outgoing).collect();
+        // A leaked key counts even where no store accepts it any more, because a member may.
+        let present = known.into_iter().filter(|key| accepted.contains(key) || leaked.contains(key));
+        self.others =
+            present.filter(|key| ![incoming, outgoing].contains(key) && !self.destroyed.contains(key)).collect();
         self.direction = Direction::Forward;
         // Accelerated is safe only while the one leaked key that is accepted is the one that mints.
         let gentle = self.stores.iter().all(|store| {

@@ -87,6 +87,9 @@ fn fair(world: &World, scenario: &Scenario) -> Action {
         }
     }
     if world.driver == Driver::Idle {
+        if world.gives_up().is_some() {
+            return Action::AcceptLoss;
+        }
         match &world.rotation.halt {
             Some(Halt::ForeignWrite { .. }) => {
                 let differs = world.stores.iter().zip(&world.rotation.stores);
@@ -267,7 +270,12 @@ fn kind_of(action: Action, kind: u64) -> bool {
         Action::Ready { .. } | Action::Reread { .. } | Action::Resume => (80..88).contains(&kind),
         Action::Boot { .. } | Action::Stop { .. } => (88..95).contains(&kind),
         Action::Crash | Action::DriveWithEmptyList | Action::Restore { .. } => (95..98).contains(&kind),
-        Action::Forge | Action::Rollback | Action::Revoke(_) | Action::Foreign { .. } | Action::Adopt => kind >= 98,
+        Action::Forge
+        | Action::Rollback
+        | Action::Revoke(_)
+        | Action::Foreign { .. }
+        | Action::Adopt
+        | Action::AcceptLoss => kind >= 98,
     }
 }
 

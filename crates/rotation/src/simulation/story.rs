@@ -56,6 +56,7 @@ pub fn tell(before: &World, action: Action, after: &World) -> Option<String> {
             format!("somebody puts store {store} back to {}", say(&after.stores[store].holds))
         }
         Action::Adopt => format!("an operator goes on from the foreign write{}", standing(after)),
+        Action::AcceptLoss => "an operator gives up the sessions that are left".to_owned(),
         Action::Resume => "an operator resumes".to_owned(),
     };
     Some(line)

@@ -134,12 +134,14 @@ pub struct Left {
 
 /// Why a lost session is not held against the rotation.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[expect(clippy::exhaustive_enums, reason = "the protocol names these two")]
+#[expect(clippy::exhaustive_enums, reason = "the protocol names these three")]
 pub enum Excuse {
     /// Somebody else wrote a configuration that loses sessions.
     ForeignWrite,
     /// A key leaked while it was in use beside another: what was forged before cannot be told from what was not.
     Revoked,
+    /// An operator gave sessions up, by their number.
+    LossAccepted,
 }
 
 /// An invariant that was broken.
@@ -229,6 +231,8 @@ pub enum Action {
     Adopt,
     /// An operator resumes, or has the laggards reloaded.
     Resume,
+    /// An operator gives up the sessions that are still in use after the drain's limit.
+    AcceptLoss,
 }
 
 /// What leaked.
@@ -408,6 +412,25 @@ impl World {
             }
             Some(_) | None => {}
         }
+        if between && self.gives_up().is_some() {
+            actions.push(Action::AcceptLoss);
+        }
+    }
+
+    /// How many sessions an operator would have to give up for the drain to end, if only a person can end it.
+    pub fn gives_up(&self) -> Option<u64> {
+        let drains = self.rotation.stage == Stage::Draining && self.rotation.drained.is_none();
+        if !drains || self.rotation.drain_deadline().is_none_or(|deadline| self.now < deadline) {
+            return None;
+        }
+        match &self.rotation.drain_seen.as_ref()?.observation {
+            DrainObservation::Counter { opened: remaining, .. } | DrainObservation::Rows { remaining }
+                if *remaining > 0 =>
+            {
+                Some(*remaining)
+            }
+            _ => None,
+        }
     }
 
     /// The world after an action; the same world where it turned out to change nothing.
@@ -460,12 +483,18 @@ impl World {
                 self.sessions.push(Session { key: leaked, ends: self.end_of_life(scenario), forged: true });
             }
             Action::Rollback => self.roll_back(scenario),
-            Action::Revoke(leak) => self.revoke(leak),
+            Action::Revoke(leak) => self.revoke(scenario, leak),
             Action::Foreign { store, write } => self.foreign(scenario, store, write),
             Action::Restore { store } => {
                 let expected = self.rotation.stores[store].clone();
                 self.put(store, expected);
                 self.stores[store].touched = Touched::Yes;
+            }
+            Action::AcceptLoss => {
+                if let Some(sessions) = self.gives_up() {
+                    self.record(scenario, &Event::LossAccepted { sessions });
+                    self.excuse = self.excuse.or(Some(Excuse::LossAccepted));
+                }
             }
             Action::Adopt => {
                 let stores: Vec<WorldConfiguration> = self.stores.iter().map(|store| store.holds.clone()).collect();
@@ -567,13 +596,13 @@ impl World {
         self.stores[store].touched = Touched::Yes;
     }
 
-    fn revoke(&mut self, leak: Leak) {
+    fn revoke(&mut self, scenario: &Scenario, leak: Leak) {
         let compromised = match leak {
             Leak::Old => BTreeSet::from([OLD]),
             Leak::New => BTreeSet::from([NEW]),
             Leak::Both => BTreeSet::from([OLD, NEW]),
         };
-        if !self.look() {
+        if !self.look(scenario) {
             return;
         }
         let revocation = Revocation { mode: Mode::Accelerated, compromised, fresh: FRESH };
@@ -586,7 +615,7 @@ impl World {
     }
 
     fn roll_back(&mut self, scenario: &Scenario) {
-        if !self.look() {
+        if !self.look(scenario) {
             return;
         }
         if self.cheat_on_rollback(scenario) {
@@ -598,9 +627,9 @@ impl World {
     }
 
     /// The driver reads the stores if it has to. Says whether it may go on.
-    fn look(&mut self) -> bool {
+    fn look(&mut self, scenario: &Scenario) -> bool {
         if self.stores.iter().any(|store| store.touched == Touched::Yes) {
-            self.observe();
+            self.observe(scenario);
             return false;
         }
         true
@@ -613,24 +642,24 @@ impl World {
     }
 
     /// The driver reads the stores and tells the machine.
-    fn observe(&mut self) {
+    fn observe(&mut self, scenario: &Scenario) {
         let touched = self.stores.iter().any(|store| store.touched == Touched::Yes);
         let halted = matches!(self.rotation.halt, Some(Halt::ForeignWrite { .. }));
         let stores = self.stores.iter().map(|store| (store.holds.active != STRANGER).then(|| store.holds.clone()));
         let event = Event::WorldObserved { stores: stores.collect(), at: self.now };
-        self.record(&event);
+        self.record(scenario, &event);
         // The versions moved and the contents are as they were: a change and its undoing.
         if touched && !halted && self.rotation.halt.is_none() {
-            self.record(&Event::Disturbed { at: self.now });
+            self.record(scenario, &Event::Disturbed { at: self.now });
         }
         self.seen_all();
     }
 
-    fn record(&mut self, event: &Event) {
+    fn record(&mut self, scenario: &Scenario, event: &Event) {
         match self.rotation.apply(event) {
             Ok(applied) => self.rotation = applied.rotation,
             Err(illegal) => {
-                self.break_with("machine", format!("the driver told what it saw and was refused: {illegal}"))
+                self.break_with(scenario, "machine", format!("the driver told what it saw and was refused: {illegal}"))
             }
         }
     }
@@ -639,16 +668,16 @@ impl World {
         match std::mem::replace(&mut self.driver, Driver::Idle) {
             Driver::Fresh => {
                 if self.rotation.stage != Stage::Finished && scenario.flaw != Flaw::ForeignRevertUnseen {
-                    self.observe();
+                    self.observe(scenario);
                 }
             }
-            Driver::Did(event) => self.record(&event),
+            Driver::Did(event) => self.record(scenario, &event),
             Driver::Sweeping { began, seen } => self.list(scenario, listing, began, seen),
             Driver::Reloading(left) => {
                 if self.present_members().any(|(_, member)| left.contains(&member.boot)) {
                     self.driver = Driver::Reloading(left);
                 } else {
-                    self.record(&Event::Reloaded);
+                    self.record(scenario, &Event::Reloaded);
                 }
             }
             Driver::Idle => self.next_effect(scenario),
@@ -661,16 +690,17 @@ impl World {
         }
         let blind = scenario.flaw == Flaw::ForeignRevertUnseen;
         if matches!(self.rotation.halt, Some(Halt::ForeignWrite { .. })) {
-            self.observe();
+            self.observe(scenario);
             return;
         }
         let Next::Do(effect) = self.rotation.next(self.now) else {
             return;
         };
         let looks = match effect {
-            Effect::Sweep { .. } | Effect::ObserveDrain { .. } => false,
-            // A reload would carry a foreign configuration to the members.
-            Effect::Reload { .. }
+            Effect::ObserveDrain { .. } => false,
+            // A gate that never passes may have a foreign write as its reason, and a reload would carry it to the members.
+            Effect::Sweep { .. }
+            | Effect::Reload { .. }
             | Effect::StageCandidate { .. }
             | Effect::Write { .. }
             | Effect::StampT0
@@ -678,7 +708,7 @@ impl World {
             | Effect::Destroy { .. }
             | Effect::DiscardCandidate { .. } => true,
         };
-        if looks && !blind && !self.look() {
+        if looks && !blind && !self.look(scenario) {
             return;
         }
         match effect {
@@ -686,10 +716,10 @@ impl World {
             Effect::Write { store, before, after } => {
                 let place = usize::from(store.0);
                 if self.stores[place].holds != before && !blind {
-                    self.observe();
+                    self.observe(scenario);
                     return;
                 }
-                self.check_write(place, &after);
+                self.check_write(scenario, place, &after);
                 self.put(place, after);
                 self.driver = Driver::Did(Event::Written { store, at: self.now });
             }
@@ -712,7 +742,7 @@ impl World {
             }
             Effect::ObserveDrain { key, since } => {
                 let observation = self.look_at_drain(scenario, key, since);
-                self.record(&Event::DrainObserved { observation, now: self.now });
+                self.record(scenario, &Event::DrainObserved { observation, now: self.now });
             }
             Effect::Close { .. } => self.driver = Driver::Did(Event::Closed { now: self.now }),
             Effect::Destroy { .. } => self.driver = Driver::Did(Event::Destroyed),
@@ -765,7 +795,7 @@ impl World {
         if scenario.flaw == Flaw::EmptyIsConverged && sweep.listed_after.is_empty() {
             sweep = self.invented_sweep(began);
         }
-        self.record(&Event::Swept(sweep));
+        self.record(scenario, &Event::Swept(sweep));
     }
 
     /// A sweep in which one member that does not exist shows whatever is wanted.
@@ -812,17 +842,23 @@ impl World {
     }
 
     /// What has to be true in the moment in which the driver writes.
-    fn check_write(&mut self, place: usize, after: &WorldConfiguration) {
+    fn check_write(&mut self, scenario: &Scenario, place: usize, after: &WorldConfiguration) {
         let before = self.stores[place].holds.clone();
         if let Some(key) = after.accept.intersection(&self.rotation.destroyed).next() {
-            self.break_with("I5", format!("{key} was destroyed and returns"));
+            self.break_with(scenario, "I5", format!("{key} was destroyed and returns"));
         }
         let leaked = self.rotation.compromised.intersection(&after.accept).find(|&&key| key != after.active);
         if let Some(key) = leaked {
-            self.break_with("I13", format!("{key} is compromised and would be accepted while {} mints", after.active));
+            self.break_with(
+                scenario,
+                "I13",
+                format!("{key} is compromised and would be accepted while {} mints", after.active),
+            );
         }
         let gentle = match self.rotation.mode {
-            Mode::Staged | Mode::Standby | Mode::Accelerated => true,
+            Mode::Staged | Mode::Standby => true,
+            // Once it has begun, a cutover goes on: half of it is worse than the whole.
+            Mode::Accelerated => self.rotation.permit != Permit::Free,
             Mode::Cutover | Mode::HardCutover => false,
         };
         if gentle && before.active != after.active {
@@ -833,9 +869,17 @@ impl World {
             if self.excuse != Some(Excuse::Revoked) {
                 if let Some((slot, member)) = member {
                     let config = say(&member.config);
-                    self.break_with("I4", format!("{} becomes active and member {slot} has {config}", after.active));
+                    self.break_with(
+                        scenario,
+                        "I4",
+                        format!("{} becomes active and member {slot} has {config}", after.active),
+                    );
                 } else if stale.any(|config| !config.accept.contains(&after.active)) {
-                    self.break_with("I4", format!("{} becomes active and a member may boot without it", after.active));
+                    self.break_with(
+                        scenario,
+                        "I4",
+                        format!("{} becomes active and a member may boot without it", after.active),
+                    );
                 }
             }
         }
@@ -843,10 +887,10 @@ impl World {
             let gone = self.rotation.outgoing;
             let minting = self.present_members().find(|(_, member)| member.config.active == gone);
             if let Some((slot, _)) = minting {
-                self.break_with("I4", format!("{gone} leaves and member {slot} mints under it"));
+                self.break_with(scenario, "I4", format!("{gone} leaves and member {slot} mints under it"));
             }
             if self.rotation.t0.is_none() || self.rotation.drained.is_none() {
-                self.break_with("I6", format!("{gone} leaves without T0 or evidence"));
+                self.break_with(scenario, "I6", format!("{gone} leaves without T0 or evidence"));
             }
         }
     }
@@ -866,12 +910,16 @@ impl World {
             return;
         }
         let leaky = scenario.flaw == Flaw::AcceptLeakedWhileMintingNew;
-        if let Some(broken) = self.lost_session(leaky).or_else(|| self.survivor(leaky)).or_else(|| self.false_end()) {
-            self.broken = Some(broken);
+        let broken = self.lost_session(leaky).or_else(|| self.survivor(leaky)).or_else(|| match scenario.flaw {
+            Flaw::None => self.lost_mint().or_else(|| self.false_end()),
+            _ => None,
+        });
+        if broken.is_some() {
+            self.broken = broken;
         }
     }
 
-    /// I1 and I2.
+    /// I1.
     fn lost_session(&self, leaky: bool) -> Option<Broken> {
         for (slot, member) in self.present_members().filter(|(_, member)| member.ready) {
             let accepts = |key: KeyId| member.config.accept.contains(&key);
@@ -881,9 +929,16 @@ impl World {
                 let reason = format!("a live session under {} meets member {slot}, which has {config}", session.key);
                 return Some(Broken { invariant: "I1", reason });
             }
-            for (other, minter) in self.present_members().filter(|(_, minter)| minter.ready && !leaky) {
+        }
+        None
+    }
+
+    /// I2.
+    fn lost_mint(&self) -> Option<Broken> {
+        for (slot, member) in self.present_members().filter(|(_, member)| member.ready) {
+            for (other, minter) in self.present_members().filter(|(_, minter)| minter.ready) {
                 let key = minter.config.active;
-                if !accepts(key) && !self.excused(key) {
+                if !member.config.accept.contains(&key) && !self.excused(key) {
                     let config = say(&member.config);
                     let reason = format!("member {other} mints under {key} and member {slot} has {config}");
                     return Some(Broken { invariant: "I2", reason });
@@ -910,15 +965,26 @@ impl World {
         if !ended || self.excuse == Some(Excuse::ForeignWrite) {
             return None;
         }
-        let (slot, member) = self
-            .present_members()
-            .find(|(slot, member)| member.config.accept != self.stores[slot % self.stores.len()].holds.accept)?;
+        let promised = |config: &WorldConfiguration| -> BTreeSet<KeyId> {
+            match self.rotation.mode {
+                // A cutover proves that the old key and whatever leaked is dead; it asks nothing about leftover keys.
+                Mode::Cutover | Mode::Accelerated | Mode::HardCutover => {
+                    let leftover = &self.rotation.others - &self.rotation.compromised;
+                    &config.accept - &leftover
+                }
+                Mode::Staged | Mode::Standby => config.accept.clone(),
+            }
+        };
+        let (slot, member) = self.present_members().find(|(slot, member)| {
+            promised(&member.config) != promised(&self.stores[slot % self.stores.len()].holds)
+        })?;
         let config = say(&member.config);
         Some(Broken { invariant: "G3", reason: format!("the rotation is closed and member {slot} has {config}") })
     }
 
-    fn break_with(&mut self, invariant: &'static str, reason: String) {
-        if self.broken.is_none() {
+    fn break_with(&mut self, scenario: &Scenario, invariant: &'static str, reason: String) {
+        // Of a flawed driver it is known that it breaks rules. The question is what its users lose.
+        if self.broken.is_none() && scenario.flaw == Flaw::None {
             self.broken = Some(Broken { invariant, reason });
         }
     }
@@ -1007,9 +1073,17 @@ impl World {
         let shift = |time: Millis| {
             if time.0 == u64::MAX { time } else { Millis(time.0.saturating_sub(ago)).max(floor) }
         };
-        let settle_over = shift(self.rotation.settle_over());
+        let settle_over = self.rotation.settle_over();
+        for member in self.members.iter_mut().flatten() {
+            // Only whether it started before or after settle can ever matter.
+            member.booted_at = Millis(u64::from(member.booted_at >= settle_over));
+        }
         self.normalise_rotation(shift, floor);
-        self.normalise_members(shift, settle_over);
+        let settle_over = self.rotation.settle_over();
+        for member in self.members.iter_mut().flatten() {
+            member.booted_at = if member.booted_at == Millis(0) { Millis(0) } else { settle_over };
+        }
+        self.normalise_members();
         for store in &mut self.stores {
             for (_, replaced) in &mut store.earlier {
                 *replaced = shift(*replaced);
@@ -1069,16 +1143,24 @@ impl World {
         }
     }
 
-    fn normalise_members(&mut self, shift: impl Fn(Millis) -> Millis, settle_over: Millis) {
-        for member in self.members.iter_mut().flatten() {
-            // Only whether it started before or after settle can ever matter.
-            member.booted_at = if shift(member.booted_at) >= settle_over { settle_over } else { Millis(0) };
-        }
+    fn normalise_members(&mut self) {
         let stores = self.stores.len();
         for store in 0..stores {
             let slots: Vec<usize> = (store..self.members.len()).step_by(stores).collect();
             let mut group: Vec<Option<Member>> = slots.iter().map(|&slot| self.members[slot].take()).collect();
-            group.sort_unstable();
+            // Members that are alike differ still in what the driver is about to do with them.
+            let driver = &self.driver;
+            group.sort_by_cached_key(|member| {
+                let boot = member.as_ref().map(|member| member.boot);
+                let left = matches!((driver, boot), (Driver::Reloading(left), Some(boot)) if left.contains(&boot));
+                let seen = match (driver, boot) {
+                    (Driver::Sweeping { seen, .. }, Some(boot)) => seen.iter().find(|seen| seen.member.0 == boot),
+                    _ => None,
+                };
+                let seen = seen.map(|seen| format!("{:?} {:?}", seen.readiness, seen.claims));
+                let member = member.as_ref().map(|member| (member.config.clone(), member.ready, member.booted_at));
+                (member, left, seen)
+            });
             for (slot, member) in slots.into_iter().zip(group) {
                 self.members[slot] = member;
             }
