@@ -341,8 +341,9 @@ fn without_owned(text: &str) -> Vec<&str> {
         // A sibling in quotes may go on into the next line.
         if inside {
             inside = false;
-        } else if let Some((_, value)) = line.split_once("='") {
-            inside = !owned && !value.contains('\'') && !line.starts_with('#');
+        } else if let Some((_, value)) = line.split_once('=') {
+            let opened = value.trim_start().strip_prefix('\'');
+            inside = !owned && !line.starts_with('#') && opened.is_some_and(|value| !value.contains('\''));
         }
     }
     while rest.last().is_some_and(|line| line.is_empty()) {

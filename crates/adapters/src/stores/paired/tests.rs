@@ -10,7 +10,9 @@ use tempfile::TempDir;
 use crate::stores::conformance::{self, Absence, Fixture};
 use crate::stores::{EnvFileStore, FileContent, FileStore, SecretStore};
 
+#[expect(clippy::print_stdout, reason = "`--nocapture` shows how much was tried")]
 mod crashes;
+#[expect(clippy::print_stdout, reason = "`--nocapture` shows how much was tried")]
 mod foreign;
 mod guards;
 mod script;

@@ -166,6 +166,33 @@ async fn where_files_cannot_be_exchanged_a_change_before_the_last_look_is_still_
     assert_eq!(scene.main(), FOREIGN);
 }
 
+/// Another Keyroll that our lock does not keep out, as on a network file system without locks.
+#[tokio::test]
+async fn a_hidden_file_that_another_puts_in_place_before_ours_stays() {
+    for way in WAYS {
+        let calls = calls_of(way).await;
+        let ours = calls.iter().position(|(_, name)| name == ".env.keyroll").unwrap();
+        for (at, call) in calls.iter().enumerate().take(ours + 1) {
+            let scene = Scene::before(way).await;
+            let main = scene.main();
+            // A hidden file as the other one writes it; it holds a candidate that exists nowhere else.
+            let theirs = Scene::before(Way::Seen).await;
+            let content = std::fs::read_to_string(theirs.folder.path().join(".env.keyroll")).unwrap();
+            let expect = scene.revision().await;
+            let hidden = scene.folder.path().join(".env.keyroll");
+            let path = hidden.clone();
+            let act = Box::new({
+                let content = content.clone();
+                move || Scene::rename_over(&path, &content)
+            });
+            let result = scene.write_after(way, &Script::new(Trouble::Meanwhile(at, act)), &expect);
+            assert!(matches!(result, Err(StoreError::Conflict { .. })), "{way:?}, before {call:?}");
+            assert_eq!(std::fs::read_to_string(hidden).unwrap(), content, "{way:?}, before {call:?}");
+            assert_eq!(scene.main(), main);
+        }
+    }
+}
+
 /// Real threads: in each round somebody renames a file over ours at a moment of chance, while Keyroll writes.
 #[tokio::test]
 async fn under_real_races_no_write_of_another_is_lost() {

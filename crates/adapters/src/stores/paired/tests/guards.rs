@@ -139,7 +139,8 @@ async fn a_file_with_two_names_is_refused_because_one_would_keep_the_old_key() {
 
 #[tokio::test]
 async fn a_hidden_file_that_is_not_as_keyroll_writes_it_stops_everything() {
-    let edits: [(&str, fn(&str) -> String); 7] = [
+    type Edit = fn(&str) -> String;
+    let edits: [(&str, Edit); 7] = [
         ("version 2", |text| text.replace("\"version\": 1", "\"version\": 2")),
         ("empty", |_| String::new()),
         ("unknown field", |text| text.replace("\"sequence\"", "\"more\": 1,\n  \"sequence\"")),
@@ -191,6 +192,20 @@ async fn a_revision_says_nothing_about_the_key() {
     let (one, two) = (one.revision().await.0, two.revision().await.0);
     assert!(one.starts_with("f1:") && two.starts_with("f1:"));
     assert_ne!(one, two);
+}
+
+#[tokio::test]
+async fn a_hidden_file_that_came_back_from_a_backup_is_another_revision() {
+    let scene = Scene::before(Way::Seen).await;
+    let (hidden, backup) = (scene.folder.path().join(".env.keyroll"), scene.folder.path().join("backup"));
+    let mut old = scene.store().read().await.unwrap();
+    std::fs::copy(&hidden, &backup).unwrap();
+    old.document.stamp = Some(Stamp(b"later".to_vec()));
+    scene.store().write(&old.document, &old.revision).await.unwrap();
+    std::fs::rename(&backup, &hidden).unwrap();
+    assert!(scene.observed().await.contains("before"));
+    let result = scene.store().write(&old.document, &old.revision).await;
+    assert!(matches!(result, Err(StoreError::Conflict { .. })), "a change and its undoing were taken for no change");
 }
 
 #[tokio::test]
