@@ -39,6 +39,8 @@ pub struct LabOptions {
     pub warm_up: Duration,
     /// How long they browse after it.
     pub tail: Duration,
+    /// When they go home at the latest; a run that takes longer is not judged.
+    pub longest: Duration,
 }
 
 impl Default for LabOptions {
@@ -47,8 +49,9 @@ impl Default for LabOptions {
             users: 60,
             seed: 1,
             think: (Duration::from_millis(100), Duration::from_millis(200)),
-            warm_up: Duration::from_millis(2500),
-            tail: Duration::from_millis(3000),
+            warm_up: Duration::from_millis(1500),
+            tail: Duration::from_millis(1500),
+            longest: Duration::from_secs(300),
         }
     }
 }
@@ -71,6 +74,7 @@ impl Lab {
             replicas: u32::try_from(addresses.len()).unwrap_or(u32::MAX),
             lifetime: scene.lifetime(),
             think: options.think,
+            longest: options.longest,
             seed: options.seed,
         });
         Ok(Self { crowd, front, supervisor, scene, options, began })
@@ -106,6 +110,9 @@ impl Lab {
     /// Lets the users browse for a while longer, has them judge, and ends everything.
     pub async fn finish(self, procedure: impl Into<String>) -> Result<Run, LabError> {
         tokio::time::sleep(self.options.tail).await;
+        if self.began.elapsed() >= self.options.longest {
+            return Err(LabError::TooLong { longest: self.options.longest });
+        }
         let (tally, sessions) = self.crowd.finish().await?;
         let seconds = self.began.elapsed().as_secs_f64();
         self.front.stop().await;
@@ -127,6 +134,12 @@ pub enum LabError {
     /// The procedure stopped half way.
     #[error("the procedure was not carried out to its end")]
     Procedure(#[from] ProcedureError),
+    /// The users have gone home.
+    #[error("the run took longer than {} s, and its users have gone home; it was not judged", longest.as_secs())]
+    TooLong {
+        /// Their limit.
+        longest: Duration,
+    },
     /// The users were interrupted.
     #[error("the run was not judged")]
     Crowd(#[from] CrowdError),
