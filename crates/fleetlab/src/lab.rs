@@ -1,6 +1,28 @@
 //! A run from its first user to its last: the replicas of a scene, the front before them, the users on it.
 //!
 //! Whoever rotates does so between [`Lab::start`] and [`Lab::finish`]. The lab does not know who it is.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use keyroll_fleetlab::lab::{Lab, LabOptions};
+//! use keyroll_fleetlab::procedures::{Pace, Procedure};
+//! use keyroll_fleetlab::scene::{Scene, SceneOptions};
+//! use keyroll_fleetlab::supervisor::LocalProcesses;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let procedure = Procedure::AppendToRing;
+//! let lifetime = Duration::from_secs(20);
+//! let (scene, first_key) = Scene::prepare(SceneOptions { mode: procedure.mode(), replicas: 3, lifetime })?;
+//! let scene = Arc::new(scene);
+//! let processes = Arc::new(LocalProcesses::of(&scene, std::env::current_exe()?, "demo-replica"));
+//! let lab = Lab::start(scene, processes, LabOptions::default()).await?;
+//! let run = lab.run(procedure, &first_key, Pace::default()).await?;
+//! assert!(run.sessions.lost > 0);
+//! # Ok(())
+//! # }
+//! ```
 
 use std::io;
 use std::sync::Arc;
