@@ -1,1 +1,49 @@
-//! placeholder
+//! The driver that may die anywhere: configuration, lock, journal, effects, retries, resume, audit.
+//!
+//! The rotation itself is decided elsewhere, in a crate without input and output. Here each decision is recorded, carried out
+//! and recorded again, and the world is asked before it is changed.
+
+mod assembly;
+mod clock;
+pub mod config;
+mod drain;
+mod engine;
+mod error;
+mod fingerprints;
+mod hooks;
+mod interrupt;
+pub mod journal;
+mod layout;
+mod lock;
+mod outcome;
+mod plan;
+mod report;
+mod request;
+mod retry;
+mod roster;
+mod stamp;
+mod sweep;
+pub mod words;
+mod world;
+
+pub use assembly::{Assembly, Consumer, EnginePolicy, OnRegression, Standby, Window};
+pub use clock::{Clock, SystemClock};
+pub use engine::{Engine, Operator};
+pub use error::EngineError;
+pub use fingerprints::Fingerprints;
+pub use hooks::{CrashPoint, Hooks, Moment, NoHooks};
+pub use interrupt::{Interrupt, InterruptSender, interrupt};
+pub use journal::{Reason, Why};
+pub use layout::{AcceptOnlyCapacity, KeyLayout, LayoutError};
+pub use lock::LockHolder;
+pub use outcome::{ExitKind, Outcome};
+pub use plan::{PlanDocument, PlannedStep};
+pub use report::{
+    Check, Colour, KeyStatus, MemberKey, MemberStatus, NaysayerReport, NoObserver, Notice, Observer, PreflightReport,
+    Reach, Resumed, RotationStatus, SCHEMA_VERSION, Status, StatusSource, StoreStatus, UnprovenMember, VerifyReport,
+    WaitReport, Who,
+};
+pub use request::{
+    CompleteRequest, Compromised, Overrides, Patience, ReloadRequest, RevokeRequest, RollbackRequest,
+    RotateRequest, StoreLeak, UnlockRequest,
+};

@@ -62,6 +62,9 @@ pub enum Level {
 pub struct Question<'a> {
     /// Each key with its material (for probes) and its fingerprint (for reports), if it has one.
     pub keys: Vec<AskedKey<'a>>,
+    /// Keys that no session may be minted under for this question, because it would count as use of a key that drains. What
+    /// the member itself mints is still opened with them, and its own report about them still counts.
+    pub open_only: Vec<AskedKey<'a>>,
     /// A key under which nothing was ever minted: a session under it must be rejected, or the answer proves nothing.
     pub decoy: &'a Key,
     /// Sessions that were captured by a scripted login on other members, to be replayed on this one.
