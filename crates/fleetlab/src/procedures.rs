@@ -45,7 +45,7 @@ pub struct Pace {
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { between_restarts: Duration::from_millis(1200), before_removal: Duration::from_secs(20) }
+        Self { between_restarts: Duration::from_millis(1500), before_removal: Duration::from_secs(20) }
     }
 }
 

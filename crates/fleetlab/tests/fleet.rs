@@ -63,16 +63,16 @@ async fn naive_order_loses(procedure: Procedure) -> Result<(), Failed> {
 }
 
 async fn protocol_order_loses_none() -> Result<(), Failed> {
-    let (scene, old) = scene(Mode::Sealed, 4)?;
+    let (scene, old) = scene(Mode::Sealed, 3)?;
     let new = Key::single(KeyId(2), Secret::from_bytes((100..132).map(|byte| byte ^ 0x5a).collect()));
     let supervisor = processes(&scene)?;
     let lab = Lab::start(Arc::clone(&scene), Arc::clone(&supervisor) as _, options()).await?;
     lab.warm_up().await;
     let both = |active: &Key, other: &Key, state| ring(active, vec![(other.duplicate(), state)]);
-    roll(&scene, &*supervisor, &both(&old, &new, KeyState::ActiveForProcessing)?).await?;
-    roll(&scene, &*supervisor, &both(&new, &old, KeyState::Deactivated)?).await?;
+    roll(&scene, &supervisor, &both(&old, &new, KeyState::ActiveForProcessing)?).await?;
+    roll(&scene, &supervisor, &both(&new, &old, KeyState::Deactivated)?).await?;
     tokio::time::sleep(scene.lifetime()).await;
-    roll(&scene, &*supervisor, &ring(&new, Vec::new())?).await?;
+    roll(&scene, &supervisor, &ring(&new, Vec::new())?).await?;
     let run = lab.finish("keyroll").await?;
     check(run.sessions.lost == 0, "no session is lost", &run)?;
     check(run.refused == 0, "every request is answered", &run)?;
@@ -108,6 +108,8 @@ async fn sealed_replica_reports() -> Result<(), Failed> {
     let minted = format!("keyroll_sessions_minted_total{{key=\"{fingerprint}\"}}");
     let before = page(address, "GET /metrics", "")?.1;
     same(&[before.contains(&format!("{opened} 0\n")), before.contains(&format!("{minted} 0\n"))], &[true, true])?;
+    let info = format!("keyroll_key_info{{key=\"{fingerprint}\",state=\"active\"}} 1\n");
+    same(&before.contains(&info), &true)?;
     let (head, _) = page(address, "POST /login", "user=user-1")?;
     let cookie = head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).ok_or("no cookie is set")?;
     let cookie = cookie.split(';').next().unwrap_or_default();
@@ -172,8 +174,8 @@ fn options() -> LabOptions {
     LabOptions {
         users: 12,
         seed: 3,
-        warm_up: Duration::from_millis(1600),
-        tail: Duration::from_millis(2500),
+        warm_up: Duration::from_millis(1200),
+        tail: Duration::from_millis(1000),
         ..LabOptions::default()
     }
 }

@@ -25,6 +25,8 @@ mod hidden;
 mod load;
 mod lock;
 mod residue;
+#[cfg(test)]
+mod tests;
 
 /// A document in two files, for a syntax of the application's file.
 pub(super) struct Paired<S> {
@@ -60,6 +62,11 @@ pub(super) enum SyntaxError {
 impl<S: Syntax> Paired<S> {
     pub(super) fn new(path: PathBuf, syntax: S) -> Self {
         Self { path, syntax, disk: Disk::new() }
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_faults(path: PathBuf, syntax: S, faults: Arc<dyn disk::Faults>) -> Self {
+        Self { path, syntax, disk: Disk::with_faults(faults) }
     }
 
     pub(super) fn describe(&self) -> StoreDescription {

@@ -56,7 +56,7 @@ pub(super) fn decode(text: &str) -> Result<Token, OpenError> {
         return Err(OpenError::TooLong);
     }
     let bytes = URL_SAFE_NO_PAD.decode_to_vec(text.as_bytes()).map_err(|_| OpenError::Malformed)?;
-    if bytes.len() < OVERHEAD || bytes[..MAGIC.len()] != MAGIC {
+    if bytes.len() < OVERHEAD || bytes[..KEY_AT] != MAGIC {
         return Err(OpenError::Malformed);
     }
     let token = Token { bytes };
@@ -115,8 +115,9 @@ pub(super) fn clear(key: KeyId, issued_at: UnixTime, expires_at: UnixTime) -> [u
     clear
 }
 
-/// `krs1` in base64url; the 1 is the version.
-const MAGIC: [u8; 3] = [0x92, 0xbb, 0x35];
+/// `krs1` in base64url, of which the 1 is the version, and a byte that is reserved: it also puts the ciphertext at a multiple of
+/// 16 bytes, where the processor reads it faster.
+const MAGIC: [u8; 4] = [0x92, 0xbb, 0x35, 0];
 const KEY_AT: usize = MAGIC.len();
 const ISSUED_AT: usize = KEY_AT + 4;
 const EXPIRES_AT: usize = ISSUED_AT + 8;
