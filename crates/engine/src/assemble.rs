@@ -6,7 +6,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyroll_adapters::evidence::Witness;
 use keyroll_adapters::fleets::{self, Fleet};
 use keyroll_adapters::stores::{self, SecretStore};
 use keyroll_keyring::codec::{self, SessionCodec};
@@ -150,6 +149,15 @@ pub enum AssembleError {
         /// Why.
         #[source]
         source: fleets::CommandConfigError,
+    },
+    /// The probe's payload.
+    #[error("the probe's payload `{path}` can't be read")]
+    PayloadFile {
+        /// Which file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
     },
     /// Evidence.
     #[error("`{what}` can't be set up")]
@@ -300,11 +308,6 @@ impl Window for Windows {
             }
         }
     }
-}
-
-/// A witness behind the contract.
-pub(crate) fn shared(witness: impl Witness + 'static) -> Arc<dyn Witness> {
-    Arc::new(witness)
 }
 
 /// How long a reloaded member may take to be back where the file says nothing longer.

@@ -3,6 +3,7 @@
 //! The rotation itself is decided elsewhere, in a crate without input and output. Here each decision is recorded, carried out
 //! and recorded again, and the world is asked before it is changed.
 
+mod assemble;
 mod assembly;
 mod clock;
 pub mod config;
@@ -30,9 +31,11 @@ mod session;
 mod stamp;
 mod status;
 mod sweep;
+mod witnesses;
 pub mod words;
 mod world;
 
+pub use assemble::{AssembleError, assemble, codec_of, process_fleet, profile, settings};
 pub use assembly::{Assembly, Consumer, EnginePolicy, OnRegression, Standby, Window};
 pub use clock::{Clock, SystemClock};
 pub use engine::{Engine, Operator};

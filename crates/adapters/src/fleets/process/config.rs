@@ -19,8 +19,8 @@ pub struct ProcessConfig {
     pub env: BTreeMap<String, String>,
     /// Names of variables that the application inherits from Keyroll, beyond `PATH`, `HOME` and their like.
     pub pass_env: Vec<String>,
-    /// A file of variables for the application, read anew at each start. It may hold the application's key.
-    pub env_file: Option<PathBuf>,
+    /// Files of variables for the application, read anew at each start, later ones last. They may hold the application's key.
+    pub env_files: Vec<PathBuf>,
     /// The members.
     pub members: Vec<ProcessMember>,
     /// How a member shows that it serves.
@@ -109,7 +109,7 @@ impl ProcessConfig {
             folder: None,
             env: BTreeMap::new(),
             pass_env: Vec::new(),
-            env_file: None,
+            env_files: Vec::new(),
             members,
             health: HealthCheck::Connects,
             stop_signal: StopSignal::Term,

@@ -189,7 +189,7 @@ async fn the_environment_file_is_read_anew_at_each_start() {
     fs::write(&file, "SECRET_KEY_BASE='first'\n").unwrap();
     let fixture = Fixture::new(&["/bin/sleep", "600"], 1, |config| {
         config.members[0].port = None;
-        config.env_file = Some(file.clone());
+        config.env_files = vec![file.clone()];
     });
     fixture.fleet.start_all().await.unwrap();
     let environment = || fs::read_to_string(format!("/proc/{}/environ", fixture.process_of("web-0").pid)).unwrap();
