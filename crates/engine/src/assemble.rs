@@ -11,7 +11,7 @@ use keyroll_adapters::stores::{self, SecretStore};
 use keyroll_keyring::codec::{self, SessionCodec};
 use keyroll_keyring::{FieldName, Profile};
 use keyroll_rotation::gate::EvidenceRule;
-use keyroll_rotation::{DrainRule, Millis, ReloadNeed, Settings};
+use keyroll_rotation::{DrainRule, ReloadNeed, Settings};
 
 use crate::assembly::{Assembly, Consumer, EnginePolicy, OnRegression, Standby, Window};
 use crate::config::{
@@ -176,7 +176,6 @@ fn store(spec: &StoreSpec, profile: &Profile) -> Arc<dyn SecretStore> {
             let dialect = match dialect {
                 Dialect::Dotenv => stores::EnvDialect::Dotenv,
                 Dialect::Systemd => stores::EnvDialect::Systemd,
-                _ => stores::EnvDialect::Common,
             };
             Arc::new(stores::EnvFileStore::with_dialect(path.resolved(), profile.fields(), dialect))
         }

@@ -38,7 +38,7 @@ pub(crate) fn run(args: &DemoArgs, console: Console) -> Result<Exit, Failure> {
     })??;
     console.result(&text(&document), &document);
     Ok(match document.verdict() {
-        Verdict::Proven => Exit::Done,
+        Verdict::Kept => Exit::Done,
         _ => Exit::Failed,
     })
 }
@@ -100,7 +100,7 @@ async fn with_runbook(args: &DemoArgs, program: &Path, procedure: Procedure) -> 
     let (scene, old) = scene(args, procedure.mode())?;
     let supervisor = Arc::new(LocalProcesses::of(&scene, program, "demo-replica"));
     let lab = Lab::start(scene, supervisor, options(args)).await.map_err(|err| failed(&err))?;
-    lab.run(procedure, &old, PACE).await.map_err(|err| failed(&err))
+    lab.run(procedure, &old, Pace::default()).await.map_err(|err| failed(&err))
 }
 
 fn scene(args: &DemoArgs, mode: Mode) -> Result<(Arc<Scene>, keyroll_keyring::Key), Failure> {
@@ -118,12 +118,13 @@ fn keyroll_yaml(scene: &Scene, program: &Path) -> String {
     let ports: Vec<u16> = scene.addresses().iter().map(std::net::SocketAddr::port).collect();
     let mut words = vec![program.to_string_lossy().into_owned(), "demo-replica".to_owned()];
     // Every replica has the same words but for its port.
-    if let (Some(line), Some(port)) = (scene.command_lines().into_iter().next(), ports.first()) {
-        let own = port.to_string();
-        words.extend(line.into_iter().map(|word| {
-            let word = word.to_string_lossy().into_owned();
-            if word == own { "{port}".to_owned() } else { word }
-        }));
+    let line = scene.command_lines().into_iter().next().unwrap_or_default();
+    let mut is_port = false;
+    for word in line {
+        let word = word.to_string_lossy().into_owned();
+        let is_next = word == "--port";
+        words.push(if is_port { "{port}".to_owned() } else { word });
+        is_port = is_next;
     }
     let command = serde_json::to_string(&words).unwrap_or_default();
     let keys = serde_json::to_string(&scene.keys()).unwrap_or_default();
@@ -191,12 +192,7 @@ impl Supervisor for ByKeyroll {
 }
 
 fn text(document: &Document) -> String {
-    let verdict = match document.verdict() {
-        Verdict::Proven => "Keyroll lost no session.",
-        Verdict::Inconclusive => "inconclusive: a naive order lost nothing in its run, so this comparison proves nothing; run it again",
-        Verdict::Lost => "Keyroll lost sessions. That is a defect; please report it with the seed.",
-    };
-    format!("\n{}\n{verdict}\n", document.table().trim_end())
+    format!("\n{}\n{}\n", document.table().trim_end(), document.verdict())
 }
 
 fn indented(yaml: &str) -> String {
@@ -215,4 +211,3 @@ fn failed(err: &dyn std::error::Error) -> Failure {
 
 /// Short, so that a drain can be watched.
 const LIFETIME: Duration = Duration::from_secs(20);
-const PACE: Pace = Pace { between_restarts: Duration::from_millis(1500), before_removal: Duration::from_secs(8) };

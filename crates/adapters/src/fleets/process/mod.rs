@@ -161,7 +161,7 @@ impl ProcessFleet {
             .stdout(output)
             .stderr(errors)
             .process_group(0);
-        if let Some(path) = &self.config.env_file {
+        for path in &self.config.env_files {
             command.envs(variables::read(path)?);
         }
         if let Some(folder) = &self.config.folder {
