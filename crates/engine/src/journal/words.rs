@@ -25,10 +25,10 @@ pub(super) fn entry(entry: &Entry) -> String {
         Body::Failed { intent, reason } => format!("could not do what entry {intent} says: {reason}"),
         Body::Event { event } => format!("event {}", tag(event, "event")),
         Body::GateSwept { gate, outcome: GateOutcome::Passed, evidence, .. } => {
-            format!("{gate:?} passed: {} members", evidence.members)
+            format!("{gate:?} passed; members: {}", evidence.members)
         }
         Body::GateSwept { gate, outcome: GateOutcome::Unproven, evidence, .. } => {
-            format!("{gate:?} did not pass: {} members, unproven: {}", evidence.members, evidence.unproven.join("; "))
+            format!("{gate:?} did not pass; members: {}; unproven: {}", evidence.members, evidence.unproven.join("; "))
         }
         Body::KeyIdentified { key } => format!("{} is known by its fingerprint", self::key(key)),
         Body::Human { action, why } => format!(
