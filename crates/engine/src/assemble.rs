@@ -33,6 +33,7 @@ pub fn assemble(config: &SessionKey, state_dir: &Path) -> Result<Assembly, Assem
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Assembly {
         name: config.name.as_str().to_owned(),
+        config: config.hash(),
         witnesses: crate::witnesses::build(config, codec.as_ref())?,
         drain: crate::witnesses::drain(config)?,
         profile,
@@ -86,16 +87,15 @@ pub fn profile(config: &SessionKey) -> Result<Profile, AssembleError> {
         }
     };
     let profile = profile.map_err(AssembleError::Profile)?;
-    let mut names = std::collections::BTreeMap::new();
-    if let Some(active) = &spec.active {
-        names.insert("active".to_owned(), FieldName(active.clone()));
-    }
-    match spec.accept.as_slice() {
-        [] => {}
-        [one] => drop(names.insert("accept".to_owned(), FieldName(one.clone()))),
-        several => return Err(AssembleError::AcceptFields { count: several.len() }),
-    }
-    if names.is_empty() { Ok(profile) } else { profile.with_names(&names).map_err(AssembleError::Profile) }
+    let profile = match &spec.active {
+        Some(active) => {
+            let names = [("active".to_owned(), FieldName(active.clone()))].into();
+            profile.with_names(&names).map_err(AssembleError::Profile)?
+        }
+        None => profile,
+    };
+    let accept: Vec<FieldName> = spec.accept.iter().cloned().map(FieldName).collect();
+    if accept.is_empty() { Ok(profile) } else { profile.with_accept_fields(&accept).map_err(AssembleError::Profile) }
 }
 
 /// The session format: the profile's, with the file's parameters. `None` where the profile knows none.
@@ -122,12 +122,6 @@ pub enum AssembleError {
         /// Why.
         #[source]
         source: std::io::Error,
-    },
-    /// Several accept fields.
-    #[error("`names.accept` lists {count} fields; every built-in profile has one")]
-    AcceptFields {
-        /// How many.
-        count: usize,
     },
     /// The session format.
     #[error("the session format can't be set up")]

@@ -56,7 +56,7 @@ fn profile(config: &SessionKey) -> Result<Profile, Failure> {
     match &config.profile.source {
         ProfileSource::BuiltIn(name) => Profile::builtin(name).map_err(|err| invalid(&err)),
         ProfileSource::File(path) => {
-            let text = std::fs::read_to_string(path.as_path()).map_err(|err| invalid(&err))?;
+            let text = std::fs::read_to_string(path.resolved()).map_err(|err| invalid(&err))?;
             Profile::from_toml(&text).map_err(|err| invalid(&err))
         }
         other => Err(Failure::new(Exit::Usage, format!("the profile {other:?} can't be loaded"))),

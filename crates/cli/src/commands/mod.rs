@@ -43,7 +43,7 @@ pub(crate) fn run(cli: &Cli, console: Console) -> Result<Exit, Failure> {
         Command::Status(args) => status::status(args, global, console),
         Command::Explain => status::explain(global, console),
         Command::History => record::history(global, console),
-        Command::Audit(command) => record::audit(command, global, console),
+        Command::Audit(command) => record::run_audit(command, global, console),
         Command::Simulate(args) => simulate::run(args, global, console),
         Command::Demo(args) => demo::run(args, console),
         Command::DemoReplica { args } => demo::replica(args),

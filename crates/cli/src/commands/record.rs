@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use keyroll_engine::journal::{self, AuditVerdict, Ending, HistoryRow, JournalReader};
+use keyroll_engine::journal::audit::{self, AuditVerdict};
+use keyroll_engine::journal::{self, Ending, HistoryRow, JournalReader};
 
 use super::drive::engine_failure;
 use super::setup::{Setup, block_on};
@@ -22,7 +23,7 @@ pub(crate) fn history(global: &Global, console: Console) -> Result<Exit, Failure
     Ok(Exit::Done)
 }
 
-pub(crate) fn audit(command: &AuditCommand, global: &Global, console: Console) -> Result<Exit, Failure> {
+pub(crate) fn run_audit(command: &AuditCommand, global: &Global, console: Console) -> Result<Exit, Failure> {
     match command {
         AuditCommand::Verify => verify(global, console),
         AuditCommand::Export { format } => export(*format, global, console),
@@ -37,7 +38,7 @@ fn verify(global: &Global, console: Console) -> Result<Exit, Failure> {
     let anchors =
         block_on(Some(interrupt), console, engine.anchors())?.map_err(|err| engine_failure(err, console))?;
     view.finish();
-    let report = journal::verify(&reader, &anchors);
+    let report = audit::verify(&reader, &anchors);
     let verdict = report.verdict();
     let mut text = match verdict {
         AuditVerdict::Anchored => format!("the record is whole: {} entries, anchored in the stores\n", report.lines),
@@ -86,7 +87,7 @@ fn table(rows: &[HistoryRow]) -> String {
         return "nothing was rotated from this machine yet\n".to_owned();
     }
     let mut table = comfy_table::Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
+    table.load_style(comfy_table::presets::NOTHING);
     table.set_header(["rotation", "began", "by", "why", "mode", "ending", "closed", "deviations"]);
     for row in rows {
         let mode = row.mode.map_or("?", keyroll_engine::words::mode);
@@ -97,7 +98,7 @@ fn table(rows: &[HistoryRow]) -> String {
             Ending::Revoked => "revoked",
             _ => "?",
         };
-        let why = row.why.as_ref().map(ToString::to_string).unwrap_or_default();
+        let why = row.why.as_ref().map(why).unwrap_or_default();
         let closed = row.closed.map(|at| at.to_string()).unwrap_or_default();
         let deviations = row.deviations.iter().map(|deviation| deviation.what.as_str()).collect::<Vec<_>>().join("; ");
         table.add_row([
@@ -112,4 +113,10 @@ fn table(rows: &[HistoryRow]) -> String {
         ]);
     }
     format!("{table}\n")
+}
+
+/// The reason, the ticket and the note in one line.
+fn why(why: &keyroll_engine::Why) -> String {
+    let reason = serde_json::to_value(why.reason).ok().and_then(|value| value.as_str().map(str::to_owned));
+    [reason, why.ticket.clone(), why.note.clone()].into_iter().flatten().collect::<Vec<_>>().join(" · ")
 }

@@ -1,5 +1,6 @@
 //! The text that `init` writes. Each template is a complete file; its comments are the short form of the book.
 
+use minijinja::syntax::SyntaxConfig;
 use minijinja::{Environment, context};
 
 use super::Answers;
@@ -10,9 +11,9 @@ use crate::failure::Failure;
 /// The file for `found`.
 pub(crate) fn render(found: &Found, answers: &Answers) -> Result<String, Failure> {
     let mut environment = Environment::new();
-    environment.set_trim_blocks(true);
-    environment.set_keep_trailing_newline(true);
     let failed = |err: minijinja::Error| Failure::from_error(Exit::Failed, &err);
+    let syntax = SyntaxConfig::builder().trim_blocks(true).keep_trailing_newline(true).build().map_err(failed)?;
+    environment.set_syntax(syntax);
     environment.add_template("keyroll.yaml", TEMPLATE).map_err(failed)?;
     let template = environment.get_template("keyroll.yaml").map_err(failed)?;
     template

@@ -8,6 +8,7 @@ pub(crate) mod view;
 
 use std::io::{IsTerminal, Write};
 
+use keyroll_keyring::Secret;
 use serde::Serialize;
 
 use crate::args::Format;
@@ -46,6 +47,14 @@ impl Console {
         if !text.ends_with('\n') {
             let _ = out.write_all(b"\n");
         }
+        let _ = out.flush();
+    }
+
+    /// A key, on standard output, byte for byte. Only `key generate` calls this.
+    pub(crate) fn secret(&self, secret: &Secret) {
+        let mut out = std::io::stdout().lock();
+        let _ = out.write_all(secret.expose());
+        let _ = out.write_all(b"\n");
         let _ = out.flush();
     }
 

@@ -1,6 +1,6 @@
 //! The picture of a rotation as text: stage, members and keys, who says no. The live view and `status` share it.
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ContentArrangement, Table};
 use keyroll_engine::{KeyStatus, MemberStatus, Reach, Status, WaitReport, Who, words};
 use keyroll_keyring::KeyState;
 use keyroll_rotation::gate::{Answer, Readiness};
@@ -118,7 +118,7 @@ fn members(members: &[MemberStatus], keys: &[KeyStatus]) -> String {
 
 fn table() -> Table {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table.load_style(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
     table
 }
 
