@@ -18,12 +18,12 @@ pub(crate) fn render(found: &Found, answers: &Answers) -> Result<String, Failure
     let template = environment.get_template("keyroll.yaml").map_err(failed)?;
     template
         .render(context! {
-            name => answers.name,
+            name => &answers.name,
             env_file => answers.env_file.to_string_lossy(),
             title => found.framework.title(),
             framework => found.framework.name(),
-            seen => found.seen,
-            cookie => found.cookie,
+            seen => &found.seen,
+            cookie => &found.cookie,
             digest => found.digest,
             minted => found.framework == Framework::Rails,
         })
