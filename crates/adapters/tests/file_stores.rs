@@ -171,7 +171,7 @@ fn read_only(folder: &Path) -> Result<(), Failed> {
             versioned.document.stamp = Some(Stamp(b"there".to_vec()));
             wait(store.write(&versioned.document, &versioned.revision))?;
         }
-        mount(folder, "remount,ro")?;
+        mount(folder, "remount,bind,ro")?;
         let before = std::fs::read(&path)?;
         let mut versioned = read(&store)?;
         let stamp = has_hidden.then(|| Stamp(b"there".to_vec()));
@@ -188,7 +188,7 @@ fn read_only(folder: &Path) -> Result<(), Failed> {
             Ok(_) => return Err("a read-only folder was written".into()),
         }
         check(std::fs::read(&path)? == before, "the file has changed")?;
-        mount(folder, "remount,rw")?;
+        mount(folder, "remount,bind,rw")?;
     }
     Ok(())
 }
