@@ -1,8 +1,56 @@
-//! The driver of a rotation: configuration, journal, audit, lock, effects, resume.
+//! The driver that may die anywhere: configuration, lock, journal, effects, retries, resume, audit.
 //!
-//! What decides is in `keyroll-rotation`, what touches the world is in `keyroll-adapters`; this crate stands between
-//! them and writes down what it is about to do before it does it.
+//! The rotation itself is decided elsewhere, in a crate without input and output. Here each decision is recorded, carried out
+//! and recorded again, and the world is asked before it is changed.
 
+mod assembly;
+mod clock;
 pub mod config;
+mod drain;
+mod drive;
+mod effects;
+mod engine;
+mod error;
+mod explain;
+mod fingerprints;
+mod hooks;
+mod interrupt;
 pub mod journal;
 pub mod lint;
+mod lock;
+mod outcome;
+mod plan;
+mod preflight;
+mod report;
+mod request;
+mod requests;
+mod retry;
+mod roll;
+mod roster;
+mod session;
+mod stamp;
+mod status;
+mod sweep;
+pub mod words;
+mod world;
+
+pub use assembly::{Assembly, Consumer, EnginePolicy, OnRegression, Standby, Window};
+pub use clock::{Clock, SystemClock};
+pub use engine::{Engine, Operator};
+pub use error::EngineError;
+pub use fingerprints::Fingerprints;
+pub use hooks::{CrashPoint, Hooks, Moment, NoHooks};
+pub use interrupt::{Interrupt, InterruptSender, interrupt};
+pub use journal::{Reason, Why};
+pub use lock::LockHolder;
+pub use outcome::{ExitKind, Outcome};
+pub use plan::{PlanDocument, PlannedStep};
+pub use report::{
+    Check, Colour, KeyStatus, MemberKey, MemberStatus, NaysayerReport, NoObserver, Notice, Observer, PreflightReport,
+    Reach, Resumed, RotationStatus, SCHEMA_VERSION, Status, StatusSource, StoreStatus, UnprovenMember, VerifyReport,
+    WaitReport, Who,
+};
+pub use request::{
+    CompleteRequest, Compromised, Overrides, Patience, ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest,
+    StoreLeak, UnlockRequest,
+};

@@ -5,14 +5,18 @@
 pub mod codec;
 mod fingerprint;
 mod key;
-mod profile;
+pub mod profile;
 mod ring;
+pub mod ring_file;
+pub mod sealed;
 mod secret;
+pub mod strength;
 
-pub use fingerprint::{Fingerprint, FingerprintError};
-pub use key::{Key, KeyId, KeyState, Part, PartName};
-pub use profile::{Configuration, FieldName, Fields, FoundKey, ParsedConfiguration};
-pub use secret::{Secret, SecretError};
+pub use fingerprint::{Fingerprint, FingerprintError, ForeignFingerprint};
+pub use key::{Key, KeyError, KeyId, KeyState, Part, PartName};
+pub use profile::{Configuration, FieldName, Fields, FoundKey, ParsedConfiguration, Profile, ProfileError};
+pub use ring::{Lookup, Ring, RingError, Tombstone};
+pub use secret::{Encoding, Secret, SecretError};
 
 /// Seconds since the Unix epoch. The caller supplies it; this crate has no clock.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]

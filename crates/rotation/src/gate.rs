@@ -11,6 +11,7 @@ use crate::{MemberIndex, Millis};
 
 /// What a gate demands of every member. Built by the machine for its stage.
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Gate {
     /// Its name in the protocol.
     pub name: GateName,
@@ -36,6 +37,7 @@ pub enum GateName {
 
 /// One sweep: the members were listed, each was asked, the members were listed again.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Sweep {
     /// When the first listing began.
     pub began: Millis,
@@ -51,6 +53,7 @@ pub struct Sweep {
 
 /// How many members one consumer listed.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ConsumerCount {
     /// Whether emptiness was declared in the configuration.
     pub declared: Declared,
@@ -70,6 +73,7 @@ pub enum Declared {
 
 /// What one member boot showed.
 #[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Observation {
     /// Which member boot.
     pub member: MemberIndex,
@@ -107,6 +111,7 @@ pub enum Readiness {
 
 /// One thing that a member showed.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Claim {
     /// About which key.
     pub key: KeyId,
@@ -218,4 +223,105 @@ pub enum Unproven {
         /// When it will have.
         until: Millis,
     },
+}
+
+impl Gate {
+    /// Judges one sweep. It must have begun at `settle_over` or later, because before that a member could still boot
+    /// from an older configuration.
+    ///
+    /// Only who is listed at the end counts: who left does not matter, and who came has to be proven too.
+    pub fn judge(&self, sweep: &Sweep, rule: EvidenceRule, settle_over: Millis) -> Verdict {
+        let mut unproven = Vec::new();
+        if sweep.began < settle_over {
+            unproven.push(Unproven::Settling { until: settle_over });
+        }
+        if sweep.listed_after.is_empty() {
+            unproven.push(Unproven::NoMembers);
+        }
+        for (place, consumer) in (0_u16..).zip(&sweep.consumers) {
+            match (consumer.members, consumer.declared) {
+                (0, Declared::Populated) => unproven.push(Unproven::EmptyConsumer { consumer: place }),
+                (0, Declared::MayBeEmpty) | (1.., Declared::MayBeEmpty | Declared::Populated) => {}
+            }
+        }
+        let listed: BTreeSet<MemberIndex> = sweep.listed_after.iter().copied().collect();
+        for member in listed {
+            let mut asked = false;
+            for observation in sweep.observed.iter().filter(|observation| observation.member == member) {
+                asked = true;
+                self.judge_member(observation, rule, &mut unproven);
+            }
+            if !asked {
+                unproven.push(Unproven::NotAsked { member });
+            }
+        }
+        if unproven.is_empty() { Verdict::Passed } else { Verdict::Unproven(unproven) }
+    }
+
+    fn judge_member(&self, observation: &Observation, rule: EvidenceRule, unproven: &mut Vec<Unproven>) {
+        let member = observation.member;
+        let contradictions: Vec<Claim> =
+            observation.claims.iter().filter(|claim| self.contradicted_by(claim)).copied().collect();
+        if !contradictions.is_empty() {
+            unproven.extend(contradictions.into_iter().map(|claim| Unproven::Contradicts { member, claim }));
+            return;
+        }
+        match (observation.readiness, observation.started_after_settle) {
+            // It can't be asked, but it has read what is there now.
+            (Readiness::Unready, Answer::Yes) => return,
+            (Readiness::Unready, Answer::No | Answer::Unknown) => {
+                unproven.push(Unproven::CannotAnswer { member, readiness: observation.readiness });
+                return;
+            }
+            // A member on its way out still serves; it counts until it is gone, and may prove itself meanwhile.
+            (Readiness::Ready | Readiness::Terminating, _) => {}
+        }
+        let lacking = self.demands().filter(|demand| {
+            !observation.claims.iter().any(|claim| {
+                (claim.key, claim.ability, claim.answer) == (demand.key, demand.ability, demand.answer)
+                    && claim.level >= needed(rule, observation.kind, claim.ability)
+            })
+        });
+        unproven.extend(lacking.map(|demand| match observation.readiness {
+            Readiness::Terminating => Unproven::CannotAnswer { member, readiness: Readiness::Terminating },
+            Readiness::Ready | Readiness::Unready => {
+                Unproven::Lacks { member, key: demand.key, ability: demand.ability }
+            }
+        }));
+    }
+
+    /// Each thing that a member has to show.
+    fn demands(&self) -> impl Iterator<Item = Demand> {
+        let accepts = self.accepts.iter().map(|&key| Demand { key, ability: Ability::Accepts, answer: Answer::Yes });
+        let rejects = self.rejects.iter().map(|&key| Demand { key, ability: Ability::Accepts, answer: Answer::No });
+        let mints = self.mints.iter().map(|&key| Demand { key, ability: Ability::Mints, answer: Answer::Yes });
+        accepts.chain(rejects).chain(mints)
+    }
+
+    /// A contradiction counts at every level of proof: a member about which two sources disagree is not converged.
+    fn contradicted_by(&self, claim: &Claim) -> bool {
+        match (claim.ability, claim.answer) {
+            (Ability::Accepts, Answer::Yes) => self.rejects.contains(&claim.key),
+            (Ability::Accepts, Answer::No) => self.accepts.contains(&claim.key),
+            (Ability::Mints, Answer::Yes) => self.mints.is_some_and(|key| key != claim.key),
+            (Ability::Mints, Answer::No) => self.mints == Some(claim.key),
+            (Ability::Accepts | Ability::Mints, Answer::Unknown) => false,
+        }
+    }
+}
+
+/// One thing that a member has to show.
+struct Demand {
+    key: KeyId,
+    ability: Ability,
+    answer: Answer,
+}
+
+/// The level that proves an ability. A worker has no address to send a session to, so its own word is enough.
+fn needed(rule: EvidenceRule, kind: MemberKind, ability: Ability) -> EvidenceLevel {
+    match (rule, kind, ability) {
+        (EvidenceRule::Weak, _, _) | (EvidenceRule::Strong, MemberKind::Worker, _) => EvidenceLevel::P1,
+        (EvidenceRule::Strong, MemberKind::Serving, Ability::Mints) => EvidenceLevel::P2,
+        (EvidenceRule::Strong, MemberKind::Serving, Ability::Accepts) => EvidenceLevel::P3,
+    }
 }

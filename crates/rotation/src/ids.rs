@@ -20,7 +20,7 @@ impl fmt::Display for RotationId {
 #[serde(transparent)]
 pub struct Epoch(pub u64);
 
-/// The n-th reload within one stage, from 1. A repeat of the same attempt is a no-op; a new attempt reloads laggards.
+/// The n-th reload of one rotation, from 1. A repeat of the same attempt is a no-op; a new attempt reloads again.
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Attempt(pub u32);

@@ -3,16 +3,26 @@
 //! [`Rotation::next`] says what to do now, or why to wait; [`Rotation::apply`] takes what happened. What the driver
 //! keeps is a [`Rotation`] and nothing else, so a crash between two effects loses nothing that the world does not show.
 
+mod drain;
+mod effect;
+mod event;
 pub mod gate;
 mod ids;
+pub mod invariants;
 mod machine;
+mod settings;
+pub mod simulation;
+mod state;
+mod transition;
 mod wait;
 mod world;
 
+pub use effect::{Effect, Leaving, Next};
+pub use event::{Applied, DrainObservation, Event, Illegal, Revocation};
 pub use ids::{Attempt, Epoch, MemberIndex, Millis, RotationId, StoreIndex};
-pub use machine::{
-    Applied, Candidate, Direction, DrainObservation, DrainRule, Effect, Event, Halt, Illegal, Mode, Next, Opening,
-    ReloadNeed, ReloadScope, Revocation, Rotation, Settings, Stage, Step,
+pub use settings::{DrainRule, ReloadNeed, Settings};
+pub use state::{
+    Candidate, Direction, DrainSeen, Halt, Mode, Opening, Permit, ReloadScope, Rotation, Stage, Step, Trust,
 };
 pub use wait::{DrainEvidenceGap, Naysayer, Wait};
 pub use world::WorldConfiguration;

@@ -1,493 +1,405 @@
-//! The machine: what a rotation is, what to do next, and what follows from what happened.
+//! The machine: how a rotation is opened, what to do next, and why it waits.
 //!
-//! Nothing here remembers an order of calls: [`Rotation::next`] is a function of the state alone. That is why a process
-//! may die anywhere.
+//! Nothing here remembers an order of calls: [`Rotation::next`] is a function of the state and the time alone. That is
+//! why a process may die anywhere. What follows from what happened is in `transition`.
 
 use std::collections::BTreeSet;
 
 use keyroll_keyring::KeyId;
-use serde::{Deserialize, Serialize};
 
-use crate::gate::{EvidenceRule, Gate, Sweep, Unproven};
-use crate::{Attempt, Millis, StoreIndex, Wait, WorldConfiguration};
-
-/// The stages of the protocol. `Withdrawing` is the way back from `Accepting` where the incoming key never minted.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(clippy::exhaustive_enums, reason = "the protocol names its stages")]
-pub enum Stage {
-    /// 1: opened, the plan recorded.
-    Planned,
-    /// 2: the candidate is being generated and stored.
-    Staged,
-    /// 3: (outgoing, A + incoming).
-    Accepting,
-    /// 4: (incoming, A + outgoing).
-    Promoting,
-    /// 5: T0 is stamped; sessions under the outgoing key run out.
-    Draining,
-    /// 6: (incoming, A), the outgoing key is no longer accepted.
-    Retiring,
-    /// 7: outgoing key disabled in the store, the record sealed, the lock released.
-    Closing,
-    /// Closed; the outgoing key is in escrow until its time has come, then destroyed.
-    Escrow,
-    /// Nothing is left to do.
-    Finished,
-    /// Back from `Accepting`: (outgoing, A), because the incoming key never minted.
-    Withdrawing,
-    /// One write (incoming, {incoming}): planned cutover, the second half of `accelerated`, and `hard-cutover`.
-    CuttingOver,
-}
-
-/// How the rotation goes about it.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum Mode {
-    /// The staged protocol: nobody is logged out.
-    Staged,
-    /// One write; sessions end; reversible.
-    Cutover,
-    /// Emergency: accept-only first, then one write.
-    Accelerated,
-    /// Emergency: one write.
-    HardCutover,
-    /// Only adds an accept-only candidate that the next rotation will promote.
-    Standby,
-}
-
-/// Towards the incoming key, or back to where the rotation began.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(clippy::exhaustive_enums, reason = "there is no third direction")]
-pub enum Direction {
-    /// Towards the candidate.
-    Forward,
-    /// A rollback. `incoming` is then the key that the rotation began with.
-    Back,
-}
-
-/// Where within a stage the rotation stands.
-#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "at", rename_all = "camelCase")]
-#[non_exhaustive]
-pub enum Step {
-    /// The stage has one action and waits for it (plan, stage, stamp, drain, close, destroy).
-    Act,
-    /// Writing the stage's configuration to the stores that do not have it yet.
-    Write,
-    /// Reloading members.
-    Reload {
-        /// Which attempt of this stage.
-        attempt: Attempt,
-        /// Everybody, or only who was unproven.
-        scope: ReloadScope,
-    },
-    /// Asking every member.
-    Gate,
-}
-
-/// Whom a reload touches.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(clippy::exhaustive_enums, reason = "everybody or the laggards")]
-pub enum ReloadScope {
-    /// Everybody.
-    All,
-    /// Members that are not proven.
-    Laggards,
-}
-
-/// What the configuration file and the operator decided before the rotation was opened.
-#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
-pub struct Settings {
-    /// How long a member could still boot from an older version.
-    pub settle: Millis,
-    /// The longest life of anything sealed with the key; `None` is unbounded.
-    pub max_lifetime: Option<Millis>,
-    /// Added to the lifetime: clock skew and request time.
-    pub leeway: Millis,
-    /// What ends the drain.
-    pub drain: DrainRule,
-    /// The longest wait for positive drain evidence before the rotation holds for a person.
-    pub drain_limit: Option<Millis>,
-    /// How long the outgoing key stays in escrow.
-    pub escrow: Millis,
-    /// The weakest proof a gate takes.
-    pub evidence: EvidenceRule,
-    /// How often laggards are reloaded again before a person is asked.
-    pub reload_attempts: u32,
-    /// Whether members re-read the key by themselves (then nothing is reloaded).
-    pub reload: ReloadNeed,
-}
-
-/// Whether members need a reload to take up a new configuration.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(clippy::exhaustive_enums, reason = "a member re-reads or it does not")]
-pub enum ReloadNeed {
-    /// Restart or signal.
-    Needed,
-    /// They re-read by themselves.
-    HotReload,
-}
-
-/// What must be shown before the outgoing key is retired, besides the time.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[non_exhaustive]
-pub enum DrainRule {
-    /// No session was opened under it over the window.
-    Counter,
-    /// A full scan finds no row under it.
-    Rows,
-    /// The declared lifetime alone, by name.
-    Lifetime,
-}
-
-/// One look at the drain.
-#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum DrainObservation {
-    /// Counters over a window.
-    Counter {
-        /// When the window began.
-        from: Millis,
-        /// When it ended.
-        until: Millis,
-        /// Sessions opened under the outgoing key in it.
-        opened: u64,
-        /// Covered member-milliseconds per thousand of what there was.
-        coverage_permille: u16,
-        /// At least the idle lifetime, where use extends a session without re-sealing it.
-        window_at_least: Millis,
-    },
-    /// A full scan of the rows.
-    Rows {
-        /// Rows under the outgoing key.
-        remaining: u64,
-    },
-    /// A missing series, a reset, a missing member.
-    Inconclusive {
-        /// In words.
-        reason: String,
-    },
-}
-
-/// How a rotation begins.
-#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
-pub struct Opening {
-    /// The mode.
-    pub mode: Mode,
-    /// The key in use.
-    pub outgoing: KeyId,
-    /// The candidate's id: greater than every id ever used, or the standby candidate's.
-    pub incoming: KeyId,
-    /// Whether the candidate already stands in the stores as an accept-only standby.
-    pub candidate: Candidate,
-    /// Which keys are compromised now. With emergencies the outgoing key is.
-    pub compromised: BTreeSet<KeyId>,
-    /// What each store holds now, in the configuration's order. All must be equal in a valid present world.
-    pub stores: Vec<WorldConfiguration>,
-    /// The decisions taken before.
-    pub settings: Settings,
-    /// When.
-    pub now: Millis,
-}
-
-/// Where the candidate comes from.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-#[expect(clippy::exhaustive_enums, reason = "it is new or it is the standby")]
-pub enum Candidate {
-    /// To be generated.
-    Fresh,
-    /// The accept-only key that the last rotation left.
-    Standby,
-}
-
-/// A rotation: everything that the machine knows. Key bytes and names of members are elsewhere.
-#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
-pub struct Rotation {
-    /// The mode.
-    pub mode: Mode,
-    /// Forward or back.
-    pub direction: Direction,
-    /// The stage.
-    pub stage: Stage,
-    /// Where within it.
-    pub step: Step,
-    /// The key that will mint when all is done.
-    pub incoming: KeyId,
-    /// The key that will be gone when all is done.
-    pub outgoing: KeyId,
-    /// Accepted keys that were there before and stay.
-    pub others: BTreeSet<KeyId>,
-    /// Keys in other hands.
-    pub compromised: BTreeSet<KeyId>,
-    /// Keys whose material is destroyed.
-    pub destroyed: BTreeSet<KeyId>,
-    /// Whether a write that promotes `incoming` was ever intended, in this direction or before it was turned round.
-    pub promotion_attempted: bool,
-    /// What each store was last known to hold.
-    pub stores: Vec<WorldConfiguration>,
-    /// When the last store was written in this stage.
-    pub written_at: Option<Millis>,
-    /// The start of the drain, by the store's clock.
-    pub t0: Option<Millis>,
-    /// The evidence that ended the drain, in words for the record.
-    pub drained: Option<DrainObservation>,
-    /// How many sessions under the outgoing key may be lost, by `--accept-loss`.
-    pub accepted_loss: Option<u64>,
-    /// When the rotation was closed.
-    pub closed_at: Option<Millis>,
-    /// Why it stands still, if a person or a foreign write stopped it.
-    pub halt: Option<Halt>,
-    /// The members that the last sweep left unproven.
-    pub unproven: Vec<Unproven>,
-    /// The decisions.
-    pub settings: Settings,
-}
-
-/// Why a rotation stands still until somebody acts.
-#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub enum Halt {
-    /// `keyroll pause`.
-    Paused,
-    /// A store holds neither what was there before nor what was written.
-    ForeignWrite {
-        /// Which store.
-        store: StoreIndex,
-        /// What it was last known to hold.
-        expected: WorldConfiguration,
-        /// What it holds, where that can be told in known keys.
-        found: Option<WorldConfiguration>,
-    },
-    /// A reload did not come back.
-    ReloadStopped {
-        /// The member, if one is to blame.
-        member: Option<crate::MemberIndex>,
-    },
-    /// Laggards stayed after every allowed attempt.
-    LaggardsRemain,
-}
-
-/// What the driver does next.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_enums, reason = "do, wait or done")]
-pub enum Next {
-    /// Carry this out, then [`Rotation::apply`] what came of it.
-    Do(Effect),
-    /// Nothing can be done now.
-    Wait(Wait),
-    /// The rotation is finished.
-    Done,
-}
-
-/// One thing for the driver to carry out. Each may be carried out twice.
-#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "effect", rename_all = "camelCase")]
-#[non_exhaustive]
-pub enum Effect {
-    /// Generate the candidate unless one is found for this rotation; store it; read it back.
-    StageCandidate {
-        /// Its id.
-        key: KeyId,
-    },
-    /// Write a configuration to one store, by compare-and-swap.
-    Write {
-        /// Which store.
-        store: StoreIndex,
-        /// What it must hold before.
-        before: WorldConfiguration,
-        /// What it holds afterwards.
-        after: WorldConfiguration,
-    },
-    /// Reload members; each is proven by the gate's demands before the next one reloads.
-    Reload {
-        /// Which attempt of this stage.
-        attempt: Attempt,
-        /// Whom.
-        scope: ReloadScope,
-        /// What a reloaded member must show.
-        prove: Gate,
-    },
-    /// List, ask, list again.
-    Sweep {
-        /// What is demanded.
-        gate: Gate,
-    },
-    /// Stamp T0 by the store's clock, key bytes unchanged.
-    StampT0,
-    /// Look at the drain's evidence.
-    ObserveDrain {
-        /// The key that drains.
-        key: KeyId,
-        /// Since when.
-        since: Millis,
-    },
-    /// Move the outgoing key to escrow (or destroy it at once, where it is compromised) and seal the record.
-    Close {
-        /// Which key leaves.
-        key: KeyId,
-        /// Until when it is kept; `None` destroys it now.
-        escrow_until: Option<Millis>,
-    },
-    /// Destroy what is in escrow.
-    Destroy {
-        /// Which key.
-        key: KeyId,
-    },
-    /// Remove a candidate that never minted.
-    DiscardCandidate {
-        /// Which key.
-        key: KeyId,
-    },
-}
-
-/// What happened.
-#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "event", rename_all = "camelCase")]
-#[non_exhaustive]
-pub enum Event {
-    /// Preflight was green and the plan still holds.
-    PreflightPassed,
-    /// The candidate stands in the store and was read back equal.
-    CandidateStored,
-    /// A store holds the stage's configuration.
-    Written {
-        /// Which.
-        store: StoreIndex,
-        /// When, by that store's clock.
-        at: Millis,
-    },
-    /// Every member in scope was reloaded.
-    Reloaded,
-    /// A member did not come back; the roll was stopped.
-    ReloadStopped {
-        /// Which, if one is to blame.
-        member: Option<crate::MemberIndex>,
-    },
-    /// A sweep is complete.
-    Swept(Sweep),
-    /// T0 is in the stamp.
-    Stamped {
-        /// T0, by the store's clock.
-        t0: Millis,
-    },
-    /// The drain was looked at.
-    DrainObserved {
-        /// What was seen.
-        observation: DrainObservation,
-        /// When.
-        now: Millis,
-    },
-    /// The outgoing key is in escrow or gone, the record sealed.
-    Closed {
-        /// When.
-        now: Millis,
-    },
-    /// The escrowed key is gone.
-    Destroyed,
-    /// The candidate is gone.
-    CandidateDiscarded,
-    /// The stores were read (on resume, and before each write). `None` where a store holds keys that nobody knows.
-    WorldObserved {
-        /// In the configuration's order.
-        stores: Vec<Option<WorldConfiguration>>,
-    },
-    /// A member that could mint under the outgoing key appeared after T0, or T0 was lost.
-    T0Voided,
-    /// `pause`.
-    Paused,
-    /// `resume`, or a halt whose cause is gone.
-    Resumed,
-    /// `rollback`.
-    RollbackRequested,
-    /// `revoke`, in the middle of a rotation.
-    Revoked(Revocation),
-    /// `--accept-loss N`.
-    LossAccepted {
-        /// N.
-        sessions: u64,
-    },
-    /// `--extend-drain D`.
-    DrainExtended {
-        /// D.
-        by: Millis,
-    },
-    /// `--evidence weak`, for this rotation.
-    WeakEvidenceAccepted,
-    /// `reload --laggards`: another attempt on purpose.
-    LaggardReloadRequested,
-}
-
-/// An emergency that supersedes a rotation in flight.
-#[derive(Clone, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
-pub struct Revocation {
-    /// `Accelerated` or `HardCutover`.
-    pub mode: Mode,
-    /// What leaked.
-    pub compromised: BTreeSet<KeyId>,
-    /// An unused id, for the case that no uncompromised key is left.
-    pub fresh: KeyId,
-}
-
-/// What an event led to.
-#[derive(Clone, Debug, Eq, PartialEq)]
-#[expect(clippy::exhaustive_structs, reason = "the state and nothing else")]
-pub struct Applied {
-    /// The new state.
-    pub rotation: Rotation,
-}
-
-/// Why an event does not fit the state. The state is unchanged.
-#[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Illegal {
-    /// The event makes no sense here.
-    #[error("`{event}` does not fit stage `{stage:?}`")]
-    OutOfPlace {
-        /// The event's name.
-        event: &'static str,
-        /// The stage.
-        stage: Stage,
-    },
-    /// An invariant of the protocol forbids it.
-    #[error("{invariant} forbids it: {reason}")]
-    Invariant {
-        /// As `I5`.
-        invariant: &'static str,
-        /// In words.
-        reason: String,
-    },
-}
+use crate::drain::Shortfall;
+use crate::gate::{Gate, GateName};
+use crate::invariants::{self, Violation};
+use crate::{
+    Attempt, Direction, DrainEvidenceGap, DrainRule, Effect, Halt, Illegal, Leaving, Millis, Mode, Naysayer, Next,
+    Opening, Permit, Rotation, Settings, Stage, Step, StoreIndex, Trust, Wait, WorldConfiguration,
+};
 
 impl Rotation {
-    /// Opens a rotation. Refused where the present world is not valid (I11) or the candidate's id was used before (I5).
-    pub fn open(_opening: Opening) -> Result<Self, Illegal> {
-        todo!()
+    /// Opens a rotation. Refused where the present world is not valid (I11), the candidate's id was used before (I5),
+    /// or the settings could never end a drain.
+    pub fn open(opening: Opening) -> Result<Self, Illegal> {
+        invariants::check_opening(&opening)?;
+        check_settings(&opening)?;
+        let Opening { mode, outgoing, incoming, candidate, compromised, stores, settings, now: _ } = opening;
+        let accepted = stores.iter().flat_map(|store| store.accept.iter().copied());
+        let others = accepted.filter(|&key| key != outgoing && key != incoming).collect();
+        Ok(Self {
+            mode,
+            direction: Direction::Forward,
+            stage: Stage::Planned,
+            step: Step::Act,
+            incoming,
+            outgoing,
+            others,
+            candidate,
+            compromised,
+            destroyed: BTreeSet::new(),
+            promotion_attempted: false,
+            stores,
+            permit: Permit::Free,
+            trust: Trust::Unproven,
+            reloads: Attempt(0),
+            stage_reloads: 0,
+            written_at: None,
+            t0: None,
+            drain_seen: None,
+            drained: None,
+            drain_extension: Millis(0),
+            accepted_loss: None,
+            closed_at: None,
+            halt: None,
+            unproven: Vec::new(),
+            swept_at: None,
+            settings,
+        })
     }
 
-    /// What to do now. A function of the state and the time only.
-    pub fn next(&self, _now: Millis) -> Next {
-        todo!()
+    /// What to do now. A function of the state and the time only; the time is the store's clock.
+    pub fn next(&self, now: Millis) -> Next {
+        if self.halt.is_some() {
+            return Next::Wait(self.why(now));
+        }
+        match (self.stage, &self.step) {
+            (Stage::Finished, _) => Next::Done,
+            (Stage::Planned, _) => Next::Wait(self.why(now)),
+            (Stage::Staged, _) => Next::Do(Effect::StageCandidate { key: self.incoming }),
+            (Stage::Draining, _) => self.next_of_drain(now),
+            (Stage::Closing, _) => Next::Do(Effect::Close { leaving: self.leaving(now) }),
+            (Stage::Escrow, _) if now < self.escrow_over() => Next::Wait(self.why(now)),
+            (Stage::Escrow, _) => Next::Do(Effect::Destroy { key: self.outgoing }),
+            (Stage::Accepting | Stage::Promoting | Stage::Retiring | Stage::Withdrawing | Stage::CuttingOver, step) => {
+                match step {
+                    Step::Act => Next::Do(Effect::DiscardCandidate { key: self.incoming }),
+                    Step::Write => self.next_write(now),
+                    Step::Reload { attempt, scope } => match self.gate() {
+                        Some(prove) => Next::Do(Effect::Reload { attempt: *attempt, scope: *scope, prove }),
+                        None => Next::Wait(self.why(now)),
+                    },
+                    Step::Gate => self.next_sweep(now),
+                }
+            }
+        }
     }
 
-    /// Takes what happened. All transitions stand in one match.
-    pub fn apply(&self, _event: &Event) -> Result<Applied, Illegal> {
-        todo!()
+    /// Who says no, with figures. Also answers while there is something to do: then it names what that is about to end.
+    pub fn why(&self, now: Millis) -> Wait {
+        let (naysayers, again_at) = match &self.halt {
+            Some(halt) => (vec![halt_reason(halt, &self.unproven)], None),
+            None => self.why_of_stage(now),
+        };
+        Wait { stage: self.stage, naysayers, again_at }
     }
 
-    /// The gate of the stage, if it has one.
+    /// What a member has to show now: the gate of the stage, or the one that has to be passed (again) before its write,
+    /// or, while it drains, what a newcomer is asked. None where no stage asks.
     pub fn gate(&self) -> Option<Gate> {
-        todo!()
+        let writing = !self.lacking().is_empty();
+        match self.stage {
+            Stage::Planned | Stage::Staged | Stage::Closing | Stage::Escrow | Stage::Finished => None,
+            Stage::Accepting => Some(self.g1()),
+            // Before the promoting write, members are asked what G1 asks.
+            Stage::Promoting if writing => Some(self.g1()),
+            Stage::Promoting => Some(self.g2()),
+            Stage::Draining if self.t0.is_none() => Some(self.g2()),
+            Stage::Draining => Some(self.newcomer()),
+            Stage::Retiring if writing => Some(self.newcomer()),
+            Stage::Retiring => {
+                Some(Gate { rejects: [self.outgoing].into(), mints: None, ..self.newcomer_as(GateName::G3) })
+            }
+            Stage::CuttingOver if self.permit != Permit::Free => Some(self.g1()),
+            Stage::CuttingOver => {
+                let leaked = self.others.intersection(&self.compromised).copied();
+                Some(Gate {
+                    name: GateName::G3,
+                    accepts: [self.incoming].into(),
+                    rejects: leaked.chain([self.outgoing]).collect(),
+                    mints: None,
+                })
+            }
+            Stage::Withdrawing => Some(Gate {
+                name: GateName::G3,
+                accepts: self.with_others([self.outgoing]),
+                rejects: [self.incoming].into(),
+                mints: Some(self.outgoing),
+            }),
+        }
     }
 
     /// The configuration that the stage writes, if it writes one.
     pub fn target(&self) -> Option<WorldConfiguration> {
-        todo!()
+        let both = [self.incoming, self.outgoing];
+        match self.stage {
+            Stage::Planned | Stage::Staged | Stage::Closing | Stage::Escrow | Stage::Finished => None,
+            Stage::Accepting => Some(WorldConfiguration::new(self.outgoing, self.with_others(both))),
+            Stage::Promoting | Stage::Draining => Some(WorldConfiguration::new(self.incoming, self.with_others(both))),
+            Stage::Retiring => Some(WorldConfiguration::new(self.incoming, self.with_others([]))),
+            Stage::Withdrawing => Some(WorldConfiguration::new(self.outgoing, self.with_others([]))),
+            Stage::CuttingOver => Some(WorldConfiguration::new(self.incoming, [])),
+        }
+    }
+
+    /// When the settle time since the last write will have passed; the beginning of time where nothing was written.
+    pub fn settle_over(&self) -> Millis {
+        self.written_at.map_or(Millis(0), |written| written.after(self.settings.settle))
+    }
+
+    /// The stores that do not hold the stage's configuration yet.
+    pub(crate) fn lacking(&self) -> Vec<StoreIndex> {
+        let Some(target) = self.target() else {
+            return Vec::new();
+        };
+        let places = (0..).map(StoreIndex);
+        places.zip(&self.stores).filter(|(_, store)| **store != target).map(|(place, _)| place).collect()
+    }
+
+    /// Whether the write that is due rests on a gate that was passed a moment ago.
+    pub(crate) fn permitted(&self, now: Millis) -> bool {
+        match self.permit {
+            Permit::Free => true,
+            Permit::Needed => false,
+            Permit::Passed { at } => now <= at.after(PERMIT_LASTS),
+        }
+    }
+
+    /// What leaves the stores when the rotation is closed. A key that is still accepted stays.
+    pub(crate) fn leaving(&self, now: Millis) -> Leaving {
+        if self.stores.iter().any(|store| store.accept.contains(&self.outgoing)) {
+            return Leaving::Nothing;
+        }
+        if self.compromised.contains(&self.outgoing) {
+            let leaked = self.others.intersection(&self.compromised).copied();
+            return Leaving::Destroy { keys: leaked.chain([self.outgoing]).collect() };
+        }
+        let until = self.closed_at.unwrap_or(now).after(self.settings.escrow);
+        Leaving::Escrow { key: self.outgoing, until }
+    }
+
+    /// When the escrowed key is to be destroyed. A key that turned out to be compromised is destroyed at once.
+    fn escrow_over(&self) -> Millis {
+        if self.compromised.contains(&self.outgoing) {
+            return Millis(0);
+        }
+        self.closed_at.unwrap_or_default().after(self.settings.escrow)
+    }
+
+    fn next_write(&self, now: Millis) -> Next {
+        if !self.permitted(now) {
+            return self.next_sweep(now);
+        }
+        let (Some(&store), Some(after)) = (self.lacking().first(), self.target()) else {
+            return self.next_sweep(now);
+        };
+        if invariants::check_next(self, store, &after).is_err() {
+            return Next::Wait(self.why(now));
+        }
+        let before = self.stores[usize::from(store.0)].clone();
+        Next::Do(Effect::Write { store, before, after })
+    }
+
+    fn next_sweep(&self, now: Millis) -> Next {
+        match self.gate() {
+            Some(gate) if now >= self.settle_over() && !self.pacing(now) => Next::Do(Effect::Sweep { gate }),
+            Some(_) | None => Next::Wait(self.why(now)),
+        }
+    }
+
+    fn next_of_drain(&self, now: Millis) -> Next {
+        let Some(over) = self.drain_over() else {
+            return if self.permitted(now) { Next::Do(Effect::StampT0) } else { self.next_sweep(now) };
+        };
+        if now < over {
+            return Next::Wait(self.why(now));
+        }
+        if self.drained.is_some() || self.settings.drain == DrainRule::Lifetime {
+            // The retiring write rests on a look at every member that is not older than a minute.
+            return self.next_sweep(now);
+        }
+        let waited = self.drain_seen.as_ref().is_none_or(|seen| now >= seen.at.after(LOOK_AGAIN_AFTER));
+        match self.t0 {
+            Some(t0) if waited => Next::Do(Effect::ObserveDrain { key: self.outgoing, since: t0 }),
+            Some(_) | None => Next::Wait(self.why(now)),
+        }
+    }
+
+    /// Whether the last sweep failed only a moment ago.
+    fn pacing(&self, now: Millis) -> bool {
+        self.swept_at.is_some_and(|swept| Self::too_soon(swept, now))
+    }
+
+    /// Whether it is too soon for another sweep.
+    pub(crate) fn too_soon(swept: Millis, now: Millis) -> bool {
+        now < swept.after(SWEEP_AGAIN_AFTER)
+    }
+
+    fn why_of_stage(&self, now: Millis) -> (Vec<Naysayer>, Option<Millis>) {
+        let act = |what: &str| (vec![Naysayer::Time { what: what.to_owned(), until: now }], Some(now));
+        match (self.stage, &self.step) {
+            (Stage::Planned, _) => {
+                let reason = "preflight has not passed for this plan yet".to_owned();
+                (vec![Naysayer::Policy { reason, until: None }], None)
+            }
+            (Stage::Staged, _) => act("the candidate is about to be generated, stored and read back"),
+            (Stage::Closing, _) => act("the rotation is about to be closed"),
+            (Stage::Finished, _) => act("nothing is left to do"),
+            (Stage::Escrow, _) => {
+                let what = format!("{} is kept in escrow and can be rolled back onto until then", self.outgoing);
+                let until = self.escrow_over();
+                (vec![Naysayer::Time { what, until }], Some(until))
+            }
+            (Stage::Draining, _) => self.why_draining(now),
+            (Stage::Accepting | Stage::Promoting | Stage::Retiring | Stage::Withdrawing | Stage::CuttingOver, step) => {
+                match step {
+                    Step::Act => act("the candidate is about to be discarded"),
+                    Step::Reload { .. } => act("members are about to be reloaded"),
+                    Step::Gate => self.why_not_proven(now),
+                    Step::Write if !self.permitted(now) => self.why_not_proven(now),
+                    Step::Write => match self.refused_write() {
+                        Some(Violation { invariant, reason }) => {
+                            (vec![Naysayer::Safety { invariant: invariant.to_owned(), reason }], None)
+                        }
+                        None => act("a store is about to be written"),
+                    },
+                }
+            }
+        }
+    }
+
+    fn refused_write(&self) -> Option<Violation> {
+        let (store, after) = (*self.lacking().first()?, self.target()?);
+        invariants::check_next(self, store, &after).err()
+    }
+
+    fn why_not_proven(&self, now: Millis) -> (Vec<Naysayer>, Option<Millis>) {
+        let until = self.settle_over();
+        if now < until {
+            let what = "a member could still boot from an older version of the secret".to_owned();
+            return (vec![Naysayer::Time { what, until }], Some(until));
+        }
+        let gate = self.gate().map(|gate| gate.name);
+        let again = self.swept_at.map_or(now, |swept| swept.after(SWEEP_AGAIN_AFTER));
+        (vec![Naysayer::Evidence { gate, unproven: self.unproven.clone(), drain: None }], Some(again))
+    }
+
+    fn why_draining(&self, now: Millis) -> (Vec<Naysayer>, Option<Millis>) {
+        let (Some(t0), Some(over)) = (self.t0, self.drain_over()) else {
+            if self.permitted(now) {
+                let what = "the start of the drain is about to be stamped".to_owned();
+                return (vec![Naysayer::Time { what, until: now }], Some(now));
+            }
+            return self.why_not_proven(now);
+        };
+        let mut naysayers = Vec::new();
+        if now < over {
+            let what = format!("sessions under {} run out", self.outgoing);
+            naysayers.push(Naysayer::Time { what, until: over });
+        }
+        if self.drained.is_some() || self.settings.drain == DrainRule::Lifetime {
+            if now >= over {
+                return self.why_not_proven(now);
+            }
+            return (naysayers, Some(over));
+        }
+        let shortfall = self.drain_seen.as_ref().map(|seen| self.drain_shortfall(seen, t0));
+        let (opened, reason) = match &shortfall {
+            None => (None, "nobody has looked yet".to_owned()),
+            Some(None) => (Some(0), "none was left when it was last looked at".to_owned()),
+            Some(Some(Shortfall::Sessions(opened))) => {
+                (Some(*opened), format!("{opened} sessions are still in use under {}", self.outgoing))
+            }
+            Some(Some(Shortfall::Unknown(reason))) => (None, reason.clone()),
+        };
+        if now >= over || shortfall.is_some() {
+            let drain = Some(DrainEvidenceGap { key: self.outgoing, opened, reason: reason.clone() });
+            naysayers.push(Naysayer::Evidence { gate: None, unproven: Vec::new(), drain });
+        }
+        if self.drain_deadline().is_some_and(|deadline| now >= deadline) {
+            let decision = match opened {
+                Some(opened) => format!("the drain limit has passed: accept the loss of {opened} or extend the drain"),
+                None => format!("the drain limit has passed and {reason}: repair the evidence or extend the drain"),
+            };
+            naysayers.push(Naysayer::Human { decision });
+        }
+        let look = self.drain_seen.as_ref().map_or(now, |seen| seen.at.after(LOOK_AGAIN_AFTER));
+        (naysayers, Some(Millis(over.0.max(look.0))))
+    }
+
+    fn g1(&self) -> Gate {
+        let accepts = self.with_others([self.incoming, self.outgoing]);
+        Gate { name: GateName::G1, accepts, rejects: BTreeSet::new(), mints: None }
+    }
+
+    fn g2(&self) -> Gate {
+        Gate { name: GateName::G2, mints: Some(self.incoming), ..self.g1() }
+    }
+
+    /// What a newcomer is asked while it drains: nothing about the outgoing key, because a probe under it would count
+    /// as a session under it.
+    fn newcomer(&self) -> Gate {
+        self.newcomer_as(GateName::G2)
+    }
+
+    fn newcomer_as(&self, name: GateName) -> Gate {
+        let accepts = self.with_others([self.incoming]);
+        Gate { name, accepts, rejects: BTreeSet::new(), mints: Some(self.incoming) }
+    }
+
+    /// The keys and the leftover ones. A leftover key that leaked is accepted by nobody any more.
+    fn with_others<const N: usize>(&self, keys: [KeyId; N]) -> BTreeSet<KeyId> {
+        let sound = self.others.iter().copied().filter(|key| !self.compromised.contains(key));
+        sound.chain(keys).collect()
     }
 }
+
+impl From<Violation> for Illegal {
+    fn from(Violation { invariant, reason }: Violation) -> Self {
+        Self::Invariant { invariant, reason }
+    }
+}
+
+fn check_settings(opening: &Opening) -> Result<(), Illegal> {
+    let Settings { max_lifetime, drain, drain_limit, least_reissued_permille, .. } = &opening.settings;
+    if opening.mode != Mode::Staged || max_lifetime.is_some() {
+        return Ok(());
+    }
+    let reason = match (drain, drain_limit, least_reissued_permille) {
+        (DrainRule::Lifetime, _, _) => "an unbounded lifetime never passes; `lifetime` can't be what ends the drain",
+        (DrainRule::Counter | DrainRule::Rows, None, _) => "an unbounded lifetime demands a drain limit",
+        (DrainRule::Counter | DrainRule::Rows, Some(_), None) => {
+            "an unbounded lifetime demands a least share of re-issued sessions"
+        }
+        (DrainRule::Counter | DrainRule::Rows, Some(_), Some(_)) => return Ok(()),
+    };
+    Err(Illegal::Invariant { invariant: "I6", reason: reason.to_owned() })
+}
+
+fn halt_reason(halt: &Halt, unproven: &[crate::gate::Unproven]) -> Naysayer {
+    let decision = match halt {
+        Halt::Paused => "the rotation is paused: resume it, or roll it back".to_owned(),
+        Halt::ForeignWrite { store, found: Some(found), .. } => format!(
+            "somebody else wrote to store {}: it has {} active; put it back, adopt it, or revoke",
+            store.0, found.active
+        ),
+        Halt::ForeignWrite { store, found: None, .. } => {
+            format!("somebody else wrote keys that nobody knows to store {}; put it back", store.0)
+        }
+        Halt::ReloadStopped { member: Some(member) } => {
+            format!("member {} did not come back from its reload: repair it, then resume, or roll back", member.0)
+        }
+        Halt::ReloadStopped { member: None } => "a reload failed: repair it, then resume, or roll back".to_owned(),
+        Halt::LaggardsRemain => format!(
+            "{} demands are unmet after every allowed reload: repair the members, then resume, or roll back",
+            unproven.len()
+        ),
+    };
+    Naysayer::Human { decision }
+}
+
+/// How long a passed gate allows the write after it.
+pub(crate) const PERMIT_LASTS: Millis = Millis(60_000);
+
+/// A sweep that did not pass is repeated after this time.
+const SWEEP_AGAIN_AFTER: Millis = Millis(1_000);
+
+/// The drain is looked at again after this time.
+const LOOK_AGAIN_AFTER: Millis = Millis(2_000);

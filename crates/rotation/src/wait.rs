@@ -14,6 +14,8 @@ pub struct Wait {
     pub stage: Stage,
     /// Who said no. Never empty.
     pub naysayers: Vec<Naysayer>,
+    /// When to ask the machine again; `None` where only a person's event changes the answer.
+    pub again_at: Option<Millis>,
 }
 
 /// Who said no.

@@ -5,6 +5,20 @@
 //! - Every request goes to the member's own address over a fresh connection, never through a load balancer.
 //! - No session, cookie or credential that is sent appears in a log, an error text or an answer.
 
+mod ask;
+mod look;
+mod probe;
+mod request;
+#[cfg(test)]
+mod testing;
+mod workers;
+
+pub use ask::ask_all;
+pub use look::{HeaderLook, Look, Reissue, StatusSet, TextLook};
+pub use probe::{Calibration, Payload, Probe, ProbeConfig, Verdict};
+pub use request::{Credential, EvidenceConfigError, HttpAccess, RequestValue};
+pub use workers::Workers;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -62,6 +76,9 @@ pub enum Level {
 pub struct Question<'a> {
     /// Each key with its material (for probes) and its fingerprint (for reports), if it has one.
     pub keys: Vec<AskedKey<'a>>,
+    /// Keys that no session may be minted under for this question, because it would count as use of a key that drains. What
+    /// the member itself mints is still opened with them, and its own report about them still counts.
+    pub open_only: Vec<AskedKey<'a>>,
     /// A key under which nothing was ever minted: a session under it must be rejected, or the answer proves nothing.
     pub decoy: &'a Key,
     /// Sessions that were captured by a scripted login on other members, to be replayed on this one.
@@ -95,6 +112,23 @@ pub struct Testimony {
     pub captured: Vec<Arc<CapturedSession>>,
     /// The worker processes that answered, where they name themselves, with how many answers each.
     pub workers: Vec<(String, u32)>,
+    /// Where worker processes do not name themselves and there are several: the probability that one certain stale one was
+    /// never met.
+    pub residual: Option<f64>,
+    /// What came of each session of [`Question::captured`] that was replayed, also where no key of it is known.
+    pub replayed: Vec<Replayed>,
+}
+
+/// What came of replaying a session that another member minted.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Replayed {
+    /// Under which key it opens, where a codec can tell.
+    pub key: Option<KeyId>,
+    /// Whether it was accepted.
+    pub answer: Answer,
+    /// In words.
+    pub detail: String,
 }
 
 /// One statement about one key.

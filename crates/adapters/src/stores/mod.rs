@@ -17,6 +17,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
 
+pub use env_file::{EnvDialect, EnvFileStore};
+pub use file::{FileContent, FileStore};
+
+pub mod conformance;
+mod env_file;
+mod file;
+mod paired;
+
 /// A place where the secret of one key lives. Constructed for one secret and the fields that Keyroll owns in it.
 #[async_trait]
 pub trait SecretStore: Send + Sync {
@@ -34,6 +42,15 @@ pub trait SecretStore: Send + Sync {
 
     /// Removes what a writer that died may have left (replacement files), for this store only.
     async fn sweep(&self) -> Result<(), StoreError>;
+
+    /// Looks for key bytes in everything that this store can still see, so that a key that left the document is known to
+    /// be gone and not only believed to be.
+    ///
+    /// A store that can't look says so by this default, which proves nothing.
+    async fn residue(&self, material: &[&Secret]) -> Result<Residue, StoreError> {
+        let _ = material;
+        Ok(Residue { beyond: "this store can't look for remains".to_owned(), ..Residue::default() })
+    }
 }
 
 /// What Keyroll keeps in a store.
@@ -71,6 +88,24 @@ pub struct Versioned {
     pub document: Document,
     /// Its version.
     pub revision: Revision,
+}
+
+/// What a search for key bytes found.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct Residue {
+    /// What was searched, in words that an operator recognises.
+    pub searched: Vec<String>,
+    /// Where key bytes were found (raw, hexadecimal, base64 or base64url).
+    pub found: Vec<String>,
+    /// What was not searched, or can't be.
+    pub beyond: String,
+}
+
+impl Residue {
+    /// Whether something was searched and nothing was found.
+    pub fn is_clean(&self) -> bool {
+        !self.searched.is_empty() && self.found.is_empty()
+    }
 }
 
 /// The version of a document, opaque, comparable for equality only.
@@ -140,6 +175,14 @@ pub enum StoreError {
         /// Which.
         location: String,
         /// What and where, without secrets.
+        reason: String,
+    },
+    /// The store can't hold what was to be written.
+    #[error("{location} can't hold what was to be written: {reason}; nothing was written")]
+    Refused {
+        /// Which.
+        location: String,
+        /// Why, without secrets.
         reason: String,
     },
     /// A transient failure, worth another try.

@@ -1,0 +1,293 @@
+//! The drain's evidence: what readings of counters prove about sessions under the outgoing key.
+//!
+//! Counters only count since a process started. So what proves is not the last reading but the pairs of readings of the same
+//! run, and what lies between two readings of different runs is not covered by anything.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use keyroll_adapters::Timestamp;
+use keyroll_rotation::{DrainObservation, Millis};
+use serde::{Deserialize, Serialize};
+
+/// Readings, oldest first.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct DrainBook {
+    /// The rotation and the key that they are about, as `r-.../k1`.
+    pub(crate) about: String,
+    pub(crate) readings: Vec<Reading>,
+}
+
+/// One reading of everybody.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Reading {
+    pub(crate) at: Timestamp,
+    /// Every run that was listed, by a name that is unique to the run.
+    pub(crate) runs: BTreeMap<String, RunReading>,
+}
+
+/// One run in one reading.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct RunReading {
+    /// Sessions opened under the outgoing key since the run started; none where the member shows no such series.
+    pub(crate) opened: Option<u64>,
+    /// When the run started, where that is known: then its counter covers the time since.
+    pub(crate) started_at: Option<Timestamp>,
+}
+
+impl DrainBook {
+    pub(crate) fn new(about: String) -> Self {
+        Self { about, readings: Vec::new() }
+    }
+
+    /// Adds a reading, and forgets readings in the middle once there are very many: pairs further apart prove the same.
+    pub(crate) fn push(&mut self, reading: Reading) {
+        if self.readings.last().is_some_and(|last| last.at >= reading.at) {
+            // The store's clock went back; what was read before can't be put in order with what comes now.
+            self.readings.clear();
+        }
+        self.readings.push(reading);
+        if self.readings.len() > MOST_READINGS {
+            self.readings.remove(1);
+        }
+    }
+
+    /// What the readings prove: the longest window up to now in which nothing was opened and nothing is doubtful, or, where
+    /// that is too short, the shortest window that is long enough with what was opened in it.
+    pub(crate) fn observe(&self, since: Timestamp, window_at_least: Duration) -> DrainObservation {
+        let at_least = Millis(u64::try_from(window_at_least.as_millis()).unwrap_or(u64::MAX));
+        let readings: Vec<&Reading> = self.readings.iter().filter(|reading| reading.at >= since).collect();
+        let Some(last) = readings.last() else {
+            return DrainObservation::Inconclusive { reason: "no counter was read yet".into() };
+        };
+        if last.runs.is_empty() {
+            return DrainObservation::Inconclusive { reason: "nobody was listed whose counter could be read".into() };
+        }
+        let missing: Vec<&str> =
+            last.runs.iter().filter(|(_, run)| run.opened.is_none()).map(|(name, _)| name.as_str()).collect();
+        if let Some(first) = missing.first() {
+            let others = missing.len() - 1;
+            let reason = match others {
+                0 => format!("`{first}` shows no counter for the outgoing key"),
+                _ => format!("`{first}` and {others} more show no counter for the outgoing key"),
+            };
+            return DrainObservation::Inconclusive { reason };
+        }
+        let mut sum = Span::default();
+        let mut best: Option<(Millis, Span)> = None;
+        for pair in readings.windows(2).rev() {
+            let [before, after] = pair else { continue };
+            let span = between(before, after);
+            if span.reset {
+                break;
+            }
+            sum = sum.plus(span);
+            let from = Millis(before.at.0);
+            let long_enough = last.at.0.saturating_sub(from.0) >= at_least.0;
+            let known = best.as_ref().is_some_and(|(from, _)| last.at.0.saturating_sub(from.0) >= at_least.0);
+            if known && (sum.opened > 0 || sum.permille() < CLEAN_PERMILLE) {
+                break;
+            }
+            best = Some((from, sum));
+            if long_enough && sum.opened > 0 {
+                break;
+            }
+        }
+        match best {
+            None => DrainObservation::Inconclusive {
+                reason: match readings.len() {
+                    1 => "the counters were read once; what they were before is not known".into(),
+                    _ => "a counter was reset between the last two readings".into(),
+                },
+            },
+            Some((from, span)) => DrainObservation::Counter {
+                from,
+                until: Millis(last.at.0),
+                opened: span.opened,
+                coverage_permille: span.permille(),
+                window_at_least: at_least,
+            },
+        }
+    }
+}
+
+/// What lies between two readings.
+#[derive(Clone, Copy, Debug, Default)]
+struct Span {
+    opened: u64,
+    member_millis: u128,
+    covered_millis: u128,
+    reset: bool,
+}
+
+impl Span {
+    fn plus(self, other: Self) -> Self {
+        Self {
+            opened: self.opened.saturating_add(other.opened),
+            member_millis: self.member_millis + other.member_millis,
+            covered_millis: self.covered_millis + other.covered_millis,
+            reset: self.reset || other.reset,
+        }
+    }
+
+    fn permille(self) -> u16 {
+        if self.member_millis == 0 {
+            return 0;
+        }
+        u16::try_from(self.covered_millis * 1000 / self.member_millis).unwrap_or(1000)
+    }
+}
+
+fn between(before: &Reading, after: &Reading) -> Span {
+    let length = u128::from(after.at.0.saturating_sub(before.at.0));
+    let mut span = Span::default();
+    for (name, now) in &after.runs {
+        match before.runs.get(name) {
+            Some(then) => {
+                span.member_millis += length;
+                match (then.opened, now.opened) {
+                    (Some(then), Some(now)) if now >= then => {
+                        span.opened = span.opened.saturating_add(now - then);
+                        span.covered_millis += length;
+                    }
+                    (Some(_), Some(_)) => span.reset = true,
+                    (None, _) | (_, None) => {}
+                }
+            }
+            None => match (now.started_at, now.opened) {
+                // It started in between, so its counter has seen its whole life.
+                (Some(started), Some(opened)) if started >= before.at => {
+                    let life = u128::from(after.at.0.saturating_sub(started.0));
+                    span.opened = span.opened.saturating_add(opened);
+                    span.member_millis += life;
+                    span.covered_millis += life;
+                }
+                _ => span.member_millis += length,
+            },
+        }
+    }
+    // Who is gone took the end of its count along.
+    span.member_millis += length * before.runs.keys().filter(|name| !after.runs.contains_key(*name)).count() as u128;
+    span
+}
+
+/// Below this, an older reading would spoil a window that is good without it.
+const CLEAN_PERMILLE: u16 = 990;
+
+const MOST_READINGS: usize = 2_000;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn reading(at: u64, runs: &[(&str, Option<u64>)]) -> Reading {
+        Reading {
+            at: Timestamp(at),
+            runs: runs
+                .iter()
+                .map(|(name, opened)| ((*name).to_owned(), RunReading { opened: *opened, started_at: None }))
+                .collect(),
+        }
+    }
+
+    fn observe(readings: &[Reading], window: u64) -> DrainObservation {
+        let mut book = DrainBook::new("r/k1".into());
+        for reading in readings {
+            book.push(reading.clone());
+        }
+        book.observe(Timestamp(0), Duration::from_millis(window))
+    }
+
+    #[test]
+    fn silence_on_every_member_over_the_window_is_evidence() {
+        let readings = [reading(0, &[("a", Some(5)), ("b", Some(7))]), reading(100, &[("a", Some(5)), ("b", Some(7))])];
+        assert_eq!(
+            observe(&readings, 100),
+            DrainObservation::Counter {
+                from: Millis(0),
+                until: Millis(100),
+                opened: 0,
+                coverage_permille: 1000,
+                window_at_least: Millis(100)
+            }
+        );
+    }
+
+    #[test]
+    fn use_before_the_window_does_not_spoil_it_and_use_within_it_is_counted() {
+        let before = [reading(0, &[("a", Some(1))]), reading(50, &[("a", Some(4))]), reading(150, &[("a", Some(4))])];
+        assert!(matches!(observe(&before, 100), DrainObservation::Counter { from: Millis(50), opened: 0, .. }));
+        let within = [reading(0, &[("a", Some(1))]), reading(50, &[("a", Some(1))]), reading(150, &[("a", Some(4))])];
+        assert!(matches!(observe(&within, 100), DrainObservation::Counter { opened: 3, .. }));
+    }
+
+    #[test]
+    fn a_missing_series_a_reset_a_lone_reading_and_nobody_are_inconclusive() {
+        for readings in [
+            vec![reading(0, &[("a", Some(1))]), reading(100, &[("a", None)])],
+            vec![reading(0, &[("a", Some(9))]), reading(100, &[("a", Some(1))])],
+            vec![reading(0, &[("a", Some(1))])],
+            vec![reading(0, &[("a", Some(1))]), reading(100, &[])],
+            vec![],
+        ] {
+            assert!(matches!(observe(&readings, 100), DrainObservation::Inconclusive { .. }), "{readings:?}");
+        }
+    }
+
+    #[test]
+    fn a_member_that_vanished_or_came_from_nowhere_is_time_that_nothing_covers() {
+        let vanished = [reading(0, &[("a", Some(1)), ("b", Some(1))]), reading(100, &[("a", Some(1))])];
+        let came = [reading(0, &[("a", Some(1))]), reading(100, &[("a", Some(1)), ("b", Some(0))])];
+        for readings in [vanished, came] {
+            assert!(
+                matches!(observe(&readings, 100), DrainObservation::Counter { coverage_permille: 500, .. }),
+                "{readings:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_member_that_started_in_between_is_covered_from_its_start() {
+        let mut readings = [reading(0, &[("a", Some(1))]), reading(100, &[("a", Some(1)), ("b", Some(0))])];
+        readings[1].runs.get_mut("b").unwrap().started_at = Some(Timestamp(40));
+        assert!(matches!(
+            observe(&readings, 100),
+            DrainObservation::Counter { opened: 0, coverage_permille: 1000, .. }
+        ));
+    }
+
+    proptest! {
+        /// However readings are missing, restarted or shuffled between members: if sessions were opened under the outgoing
+        /// key within the window that is reported, the report never says "zero, and covered".
+        #[test]
+        fn a_use_within_the_reported_window_is_never_reported_as_silence(
+            uses in prop::collection::vec((0_u64..40, 0_usize..3), 0..6),
+            restarts in prop::collection::vec((0_u64..40, 0_usize..3), 0..4),
+            times in prop::collection::btree_set(0_u64..40, 1..10),
+            window in 1_u64..40,
+        ) {
+            let boots = |member: usize, at: u64| restarts.iter().filter(|(when, who)| *who == member && *when <= at).count();
+            let readings: Vec<Reading> = times.iter().map(|at| Reading {
+                at: Timestamp(*at),
+                runs: (0..3).map(|member| {
+                    let run = boots(member, *at);
+                    let opened = uses.iter()
+                        .filter(|(when, who)| *who == member && when <= at && boots(member, *when) == run)
+                        .count() as u64;
+                    (format!("{member}/{run}"), RunReading { opened: Some(opened), started_at: None })
+                }).collect(),
+            }).collect();
+            if let DrainObservation::Counter { from, until, opened: 0, coverage_permille: 1000, .. } = observe(&readings, window)
+
+            {
+                let used = uses.iter().any(|(when, _)| *when > from.0 && *when <= until.0);
+                prop_assert!(!used, "{from:?}..{until:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Why a request was not carried out: what happened, whether the world changed, what to do next.
+
+use keyroll_adapters::fleets::FleetError;
+use keyroll_adapters::stores::StoreError;
+use keyroll_keyring::ProfileError;
+use keyroll_rotation::{Illegal, RotationId};
+
+use crate::journal::JournalError;
+use crate::lock::LockHolder;
+use crate::outcome::ExitKind;
+use crate::report::PreflightReport;
+
+/// Why a request was not carried out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// Somebody else drives.
+    #[error("locked: {holder}; nothing was changed")]
+    Locked {
+        /// Who.
+        holder: Box<LockHolder>,
+    },
+    /// Preflight was not green.
+    #[error("preflight failed; nothing was changed")]
+    Preflight {
+        /// Every check.
+        report: Box<PreflightReport>,
+    },
+    /// The plan was made for another world.
+    #[error("the plan is stale, nothing was changed; what differs: {difference}")]
+    StalePlan {
+        /// Line by line.
+        difference: String,
+    },
+    /// A store holds what nobody here wrote.
+    #[error("{location} holds what this rotation did not write: {found}; nothing was overwritten")]
+    Foreign {
+        /// Which store.
+        location: String,
+        /// What it holds, in key ids.
+        found: String,
+    },
+    /// This driver lost the lock while it drove.
+    #[error("another operator has taken over rotation {rotation}; this one has stopped and wrote nothing more")]
+    Superseded {
+        /// Which.
+        rotation: RotationId,
+        /// Who, if the stamp says so.
+        holder: Option<Box<LockHolder>>,
+    },
+    /// A person has to decide.
+    #[error("{decision}")]
+    HumanMustDecide {
+        /// What there is to decide, and the commands for it.
+        decision: String,
+    },
+    /// No rotation is open.
+    #[error("no rotation is open for `{name}`; there is nothing to {what}")]
+    NothingOpen {
+        /// The key's name.
+        name: String,
+        /// What was asked for.
+        what: &'static str,
+    },
+    /// The request does not fit the state.
+    #[error("refused, nothing was changed")]
+    Refused(#[source] Illegal),
+    /// The request does not fit, in words.
+    #[error("refused, nothing was changed: {reason}")]
+    RefusedBecause {
+        /// Why and what to do.
+        reason: String,
+    },
+    /// The stamp in a store can't be understood.
+    #[error("the stamp in {location} can't be understood, nothing was changed: {reason}")]
+    Stamp {
+        /// Which store.
+        location: String,
+        /// Why.
+        reason: String,
+    },
+    /// A store did not do it.
+    #[error("a store failed")]
+    Store(#[source] StoreError),
+    /// A fleet did not do it.
+    #[error("a fleet failed")]
+    Fleet(#[source] FleetError),
+    /// Keys and fields do not fit.
+    #[error("the keys can't be read or written")]
+    Keys(#[source] ProfileError),
+    /// The state directory can't be used.
+    #[error("`{path}` can't be used: {what}")]
+    State {
+        /// Which file or folder.
+        path: String,
+        /// What was tried.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The journal can't be used.
+    #[error("the journal can't be used")]
+    Journal(#[source] JournalError),
+    /// Ctrl-C; within the engine only, callers get an outcome.
+    #[error("interrupted; what was done is recorded, and the same command goes on from there")]
+    Interrupted,
+    /// A request from elsewhere is to be taken first; within the engine only.
+    #[error("a request from elsewhere is taken first")]
+    RequestWaits,
+    /// The machine and the driver disagree; a defect.
+    #[error("a defect in keyroll: the driver did what the rotation did not expect; it has stopped, and can be resumed")]
+    Defect(#[source] Illegal),
+}
+
+impl EngineError {
+    /// The exit code's meaning.
+    pub fn exit(&self) -> ExitKind {
+        match self {
+            Self::Locked { .. } | Self::Superseded { .. } => ExitKind::Locked,
+            Self::Preflight { .. } => ExitKind::PreflightFailed,
+            Self::StalePlan { .. } | Self::HumanMustDecide { .. } => ExitKind::HumanMustDecide,
+            Self::Foreign { .. } => ExitKind::Drift,
+            Self::Interrupted => ExitKind::Interrupted,
+            _ => ExitKind::Failed,
+        }
+    }
+}
+
+impl From<StoreError> for EngineError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<FleetError> for EngineError {
+    fn from(error: FleetError) -> Self {
+        Self::Fleet(error)
+    }
+}
+
+impl From<ProfileError> for EngineError {
+    fn from(error: ProfileError) -> Self {
+        Self::Keys(error)
+    }
+}
+
+impl From<JournalError> for EngineError {
+    fn from(error: JournalError) -> Self {
+        Self::Journal(error)
+    }
+}

@@ -1,0 +1,47 @@
+//! Another try for what is transient, with growing pauses and jitter; everything else is answered at once.
+//!
+//! A write whose answer was lost is not transient: it is read again and judged by what the store holds.
+
+use std::time::Duration;
+
+use backon::{BackoffBuilder, ExponentialBuilder};
+use keyroll_adapters::stores::StoreError;
+
+use crate::engine::Engine;
+use crate::report::Notice;
+
+impl Engine {
+    /// Carries `attempt` out until it succeeds, fails for good, or has failed too often.
+    pub(crate) async fn with_retries<T, F>(&self, what: &str, mut attempt: F) -> Result<T, StoreError>
+    where
+        F: AsyncFnMut() -> Result<T, StoreError>,
+    {
+        let mut pauses = ExponentialBuilder::default()
+            .with_jitter()
+            .with_min_delay(FIRST_PAUSE)
+            .with_max_delay(LONGEST_PAUSE)
+            .with_max_times(RETRIES)
+            .build();
+        loop {
+            let error = match attempt().await {
+                Ok(value) => return Ok(value),
+                Err(error @ StoreError::Unavailable { .. }) => error,
+                Err(error) => return Err(error),
+            };
+            let Some(pause) = pauses.next() else { return Err(error) };
+            self.observer.notice(&Notice::Retrying {
+                what: format!("{what}: {error}"),
+                after_ms: u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
+            });
+            tracing::warn!(what, %error, "transient failure, trying again");
+            tokio::select! {
+                () = self.clock.sleep(pause) => {}
+                () = self.interrupt.wait() => return Err(error),
+            }
+        }
+    }
+}
+
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(20);
+const RETRIES: usize = 8;

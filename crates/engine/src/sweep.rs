@@ -1,0 +1,406 @@
+//! A sweep: list everybody, ask everybody, list again until nobody is listed who was not asked.
+//!
+//! Who left does not matter and who came is asked too, so a fleet that scales all day can't starve a gate. A member whose
+//! witnesses contradict one another is unknown, however strong one of them is.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use futures_util::{StreamExt, stream};
+use keyroll_adapters::Timestamp;
+use keyroll_adapters::evidence::{self, AskedKey, CapturedSession, Question, Subject, Testimony, Witness};
+use keyroll_adapters::fleets::{BootId, Member, MemberId, MemberState};
+use keyroll_keyring::{Fingerprint, Key, KeyId};
+use keyroll_rotation::gate::{
+    Ability, Answer, Claim, ConsumerCount, EvidenceLevel, Gate, MemberKind, Observation, Readiness, Sweep,
+};
+use keyroll_rotation::{MemberIndex, Millis};
+
+use crate::assembly::Consumer;
+use crate::clock::{Clock, millis};
+use crate::error::EngineError;
+use crate::report::{MemberKey, MemberStatus};
+use crate::roster::Roster;
+
+/// What is asked of each member.
+pub(crate) struct Inquiry<'a> {
+    /// Keys with their bytes and fingerprints.
+    pub(crate) keys: Vec<(&'a Key, Option<Fingerprint>)>,
+    /// Keys with which a minted session is opened, and under which none is sent.
+    pub(crate) open_only: Vec<(&'a Key, Option<Fingerprint>)>,
+    /// A key under which nothing was ever minted.
+    pub(crate) decoy: &'a Key,
+    /// Who answers.
+    pub(crate) witnesses: &'a [Arc<dyn Witness>],
+    /// What a run that began after settle has read; it is P1 evidence of exactly that.
+    pub(crate) read_since: Option<ReadSince<'a>>,
+    /// How many members are asked at the same time.
+    pub(crate) concurrency: usize,
+}
+
+/// A run that began at `at` or later has read what the gate describes.
+#[derive(Clone, Copy)]
+pub(crate) struct ReadSince<'a> {
+    pub(crate) at: Millis,
+    pub(crate) gate: &'a Gate,
+}
+
+/// One listed member and the consumer that listed it.
+#[derive(Clone)]
+pub(crate) struct Listed {
+    pub(crate) consumer: u16,
+    pub(crate) kind: MemberKind,
+    pub(crate) member: Member,
+}
+
+/// What one member showed.
+pub(crate) struct Showing {
+    pub(crate) listed: Listed,
+    pub(crate) observations: Vec<Observation>,
+    pub(crate) status: Vec<MemberStatus>,
+    pub(crate) captured: Vec<Arc<CapturedSession>>,
+    /// How many answers were had from processes that do not name themselves.
+    pub(crate) anonymous_answers: u32,
+}
+
+/// A complete sweep.
+pub(crate) struct Swept {
+    /// For the machine.
+    pub(crate) sweep: Sweep,
+    /// For people.
+    pub(crate) status: Vec<MemberStatus>,
+    /// Where workers could not be told apart, what that leaves open.
+    pub(crate) residual: Option<String>,
+}
+
+/// Lists every consumer's members; who is known to be down holds no key and is no member.
+pub(crate) async fn list(consumers: &[Consumer]) -> Result<Vec<Listed>, EngineError> {
+    let mut listed = Vec::new();
+    for (place, consumer) in (0_u16..).zip(consumers) {
+        for member in consumer.fleet.members().await? {
+            if member.state != MemberState::Down {
+                listed.push(Listed { consumer: place, kind: consumer.kind, member });
+            }
+        }
+    }
+    Ok(listed)
+}
+
+/// Asks members, several at a time, and replays on each what others of them minted.
+pub(crate) async fn ask(
+    members: Vec<Listed>,
+    roster: &mut Roster,
+    inquiry: &Inquiry<'_>,
+    now: Timestamp,
+) -> Vec<Showing> {
+    let first = testify(members, inquiry, now, &[]).await;
+    let captured: Vec<_> = first
+        .iter()
+        .flat_map(|(place, testimony)| testimony.captured.iter().map(|session| (place.key(), Arc::clone(session))))
+        .take(REPLAYED)
+        .collect();
+    let testimonies = if captured.is_empty() {
+        first
+    } else {
+        let (members, mut testimonies): (Vec<_>, Vec<_>) = first.into_iter().unzip();
+        let second = testify(members, inquiry, now, &captured).await;
+        let mut joined = Vec::with_capacity(second.len());
+        for (place, replayed) in second {
+            let mut testimony = std::mem::take(&mut testimonies[joined.len()]);
+            testimony.statements.extend(replayed.statements);
+            joined.push((place, testimony));
+        }
+        joined
+    };
+    testimonies.into_iter().map(|(listed, testimony)| show(listed, testimony, roster, inquiry)).collect()
+}
+
+/// Sweeps until nobody is listed who was not asked, or `rounds` listings have not been enough.
+pub(crate) async fn sweep(
+    consumers: &[Consumer],
+    roster: &mut Roster,
+    inquiry: &Inquiry<'_>,
+    clock: &dyn Clock,
+    now: Timestamp,
+    rounds: usize,
+) -> Result<Swept, EngineError> {
+    let started = clock.boottime();
+    let elapsed = || Timestamp(now.0.saturating_add(millis_u64(clock.boottime().saturating_sub(started))));
+    let mut shown: BTreeMap<(u16, MemberId, BootId), Showing> = BTreeMap::new();
+    let mut listed = list(consumers).await?;
+    let mut round = 0;
+    loop {
+        let fresh: Vec<_> = listed.iter().filter(|one| !shown.contains_key(&one.key())).cloned().collect();
+        for showing in ask(fresh, roster, inquiry, elapsed()).await {
+            shown.insert(showing.listed.key(), showing);
+        }
+        listed = list(consumers).await?;
+        round += 1;
+        if round >= rounds.max(1) || listed.iter().all(|one| shown.contains_key(&one.key())) {
+            break;
+        }
+    }
+    let mut listed_after: Vec<MemberIndex> = Vec::new();
+    let mut counts: Vec<ConsumerCount> =
+        consumers.iter().map(|consumer| ConsumerCount { declared: consumer.declared, members: 0 }).collect();
+    for one in &listed {
+        listed_after.extend(roster.enter(one.consumer, &one.member).into_iter().map(|(index, _)| index));
+        if let Some(count) = counts.get_mut(usize::from(one.consumer)) {
+            count.members += 1;
+        }
+        // A member that was ready when it was asked may be on its way out by now.
+        if let Some(showing) = shown.get_mut(&one.key()) {
+            for observation in &mut showing.observations {
+                observation.readiness = readiness(one.member.state);
+            }
+        }
+    }
+    let gone = |showing: &Showing| !listed.iter().any(|one| one.key() == showing.listed.key());
+    shown.retain(|_, showing| !gone(showing));
+    let sweep = Sweep {
+        began: millis(now),
+        ended: millis(elapsed()),
+        observed: shown.values().flat_map(|showing| showing.observations.iter().cloned()).collect(),
+        listed_after,
+        consumers: counts,
+    };
+    let anonymous = shown.values().filter(|showing| showing.anonymous_answers > 0).count();
+    let residual = (anonymous > 0).then(|| {
+        let fewest = shown.values().map(|showing| showing.anonymous_answers).filter(|answers| *answers > 0).min();
+        format!(
+            "{anonymous} members do not name their workers; each gave at least {} answers, and a stale worker among several \
+             could have slipped through",
+            fewest.unwrap_or(0)
+        )
+    });
+    Ok(Swept { residual, sweep, status: shown.into_values().flat_map(|showing| showing.status).collect() })
+}
+
+impl Listed {
+    /// Names the run.
+    pub(crate) fn key(&self) -> (u16, MemberId, BootId) {
+        (self.consumer, self.member.id.clone(), self.member.boot.clone())
+    }
+}
+
+/// What several witnesses said of one thing, as one claim for each key and ability.
+pub(crate) fn combine(statements: &[evidence::Statement]) -> Vec<Claim> {
+    let mut claims: Vec<Claim> = Vec::new();
+    for statement in statements {
+        let (key, ability) = (statement.key, ability_of(statement.subject));
+        if claims.iter().any(|claim| (claim.key, claim.ability) == (key, ability)) {
+            continue;
+        }
+        let strongest = |answer| {
+            statements
+                .iter()
+                .filter(|other| (other.key, ability_of(other.subject)) == (key, ability) && other.answer == answer)
+                .map(|other| level_of(other.level))
+                .max()
+        };
+        let (yes, no) = (strongest(evidence::Answer::Yes), strongest(evidence::Answer::No));
+        let (answer, level) = match (yes, no) {
+            (Some(level), None) => (Answer::Yes, level),
+            (None, Some(level)) => (Answer::No, level),
+            (Some(one), Some(other)) => (Answer::Unknown, one.max(other)),
+            (None, None) => (Answer::Unknown, level_of(statement.level)),
+        };
+        claims.push(Claim { key, ability, answer, level });
+    }
+    claims
+}
+
+fn level_of(level: evidence::Level) -> EvidenceLevel {
+    match level {
+        evidence::Level::P0 => EvidenceLevel::P0,
+        evidence::Level::P1 => EvidenceLevel::P1,
+        evidence::Level::P2 => EvidenceLevel::P2,
+        evidence::Level::P3 => EvidenceLevel::P3,
+    }
+}
+
+async fn testify(
+    members: Vec<Listed>,
+    inquiry: &Inquiry<'_>,
+    now: Timestamp,
+    captured: &[((u16, MemberId, BootId), Arc<CapturedSession>)],
+) -> Vec<(Listed, Testimony)> {
+    let mut answers: Vec<(usize, Listed, Testimony)> = stream::iter(members.into_iter().enumerate())
+        .map(|(place, listed)| async move {
+            let mut testimony = Testimony::default();
+            for witness in inquiry.witnesses {
+                let question = Question {
+                    keys: asked(&inquiry.keys),
+                    open_only: asked(&inquiry.open_only),
+                    decoy: inquiry.decoy,
+                    captured: captured
+                        .iter()
+                        .filter(|(minter, _)| *minter != listed.key())
+                        .map(|(_, session)| Arc::clone(session))
+                        .collect(),
+                    now,
+                };
+                let said = witness.ask(&listed.member, &question).await;
+                testimony.statements.extend(said.statements);
+                testimony.captured.extend(said.captured);
+                testimony.workers.extend(said.workers);
+            }
+            (place, listed, testimony)
+        })
+        .buffer_unordered(inquiry.concurrency.max(1))
+        .collect()
+        .await;
+    answers.sort_by_key(|(place, ..)| *place);
+    answers.into_iter().map(|(_, listed, testimony)| (listed, testimony)).collect()
+}
+
+fn asked<'a>(keys: &'a [(&'a Key, Option<Fingerprint>)]) -> Vec<AskedKey<'a>> {
+    keys.iter().map(|(key, fingerprint)| AskedKey { key, fingerprint: fingerprint.as_ref() }).collect()
+}
+
+fn show(listed: Listed, testimony: Testimony, roster: &mut Roster, inquiry: &Inquiry<'_>) -> Showing {
+    let mut claims = combine(&testimony.statements);
+    let since = started_since(&listed.member, inquiry.read_since.map(|since| since.at));
+    if let (Some(ReadSince { gate, .. }), Answer::Yes) = (inquiry.read_since, since) {
+        infer(&mut claims, gate, &testimony.statements);
+    }
+    let mut observations = Vec::new();
+    let mut status = Vec::new();
+    for (index, worker) in roster.enter(listed.consumer, &listed.member) {
+        // A worker that is named and did not answer has shown nothing, whatever its siblings said.
+        let answered =
+            worker.as_ref().is_none_or(|name| testimony.workers.iter().any(|(answering, _)| answering == name));
+        let claims = if answered { claims.clone() } else { Vec::new() };
+        status.push(MemberStatus {
+            consumer: listed.consumer.to_string(),
+            member: listed.member.id.0.clone(),
+            worker,
+            readiness: readiness(listed.member.state),
+            keys: inquiry.keys.iter().map(|(key, _)| member_key(key.id(), &claims, &testimony)).collect(),
+        });
+        observations.push(Observation {
+            member: index,
+            kind: listed.kind,
+            readiness: readiness(listed.member.state),
+            started_after_settle: since,
+            claims,
+        });
+    }
+    let named: u32 = testimony.workers.iter().map(|(_, answers)| answers).sum();
+    let anonymous_answers = u32::try_from(testimony.statements.len()).unwrap_or(u32::MAX).saturating_sub(named);
+    Showing { listed, observations, status, captured: testimony.captured, anonymous_answers }
+}
+
+/// P1: what follows from having started after the configuration was there for everybody. It never overrules an answer, and
+/// fills in where nobody gave one.
+fn infer(claims: &mut Vec<Claim>, gate: &Gate, statements: &[evidence::Statement]) {
+    let accepts = gate.accepts.iter().map(|key| (*key, Ability::Accepts, Answer::Yes));
+    let rejects = gate.rejects.iter().map(|key| (*key, Ability::Accepts, Answer::No));
+    let mints = gate.mints.iter().map(|key| (*key, Ability::Mints, Answer::Yes));
+    for (key, ability, answer) in accepts.chain(rejects).chain(mints) {
+        let answered = statements.iter().any(|statement| {
+            statement.key == key
+                && ability_of(statement.subject) == ability
+                && statement.answer != evidence::Answer::Unknown
+        });
+        if !answered {
+            claims.retain(|claim| (claim.key, claim.ability) != (key, ability));
+            claims.push(Claim { key, ability, answer, level: EvidenceLevel::P1 });
+        }
+    }
+}
+
+fn ability_of(subject: Subject) -> Ability {
+    match subject {
+        Subject::Accepts => Ability::Accepts,
+        Subject::Mints => Ability::Mints,
+    }
+}
+
+fn started_since(member: &Member, at: Option<Millis>) -> Answer {
+    match (member.started_at, at) {
+        (Some(started), Some(at)) if millis(started) >= at => Answer::Yes,
+        (Some(_), Some(_)) => Answer::No,
+        (None, _) | (_, None) => Answer::Unknown,
+    }
+}
+
+fn readiness(state: MemberState) -> Readiness {
+    match state {
+        MemberState::Ready => Readiness::Ready,
+        MemberState::Terminating => Readiness::Terminating,
+        MemberState::Unready | MemberState::Down => Readiness::Unready,
+    }
+}
+
+fn member_key(key: KeyId, claims: &[Claim], testimony: &Testimony) -> MemberKey {
+    let answer = |ability| {
+        claims
+            .iter()
+            .find(|claim| claim.key == key && claim.ability == ability)
+            .map_or(Answer::Unknown, |claim| claim.answer)
+    };
+    let mut detail: Vec<&str> = testimony
+        .statements
+        .iter()
+        .filter(|statement| statement.key == key)
+        .map(|statement| statement.detail.as_str())
+        .collect();
+    detail.dedup();
+    MemberKey { key, accepts: answer(Ability::Accepts), mints: answer(Ability::Mints), detail: detail.join("; ") }
+}
+
+fn millis_u64(span: std::time::Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How many captured sessions are replayed on each member: enough to find a split fleet, few enough for a thousand members.
+const REPLAYED: usize = 3;
+
+#[cfg(test)]
+mod tests {
+    use keyroll_adapters::evidence::{Level, Statement};
+
+    use super::*;
+
+    fn said(answer: evidence::Answer, level: Level) -> Statement {
+        Statement { key: KeyId(1), subject: Subject::Accepts, answer, level, detail: String::new() }
+    }
+
+    #[test]
+    fn contradicting_witnesses_are_unknown_in_every_order() {
+        use evidence::Answer::{No, Unknown, Yes};
+        for order in [[Yes, No, Yes], [No, Yes, Yes], [Yes, Yes, No], [Unknown, Yes, No]] {
+            let statements: Vec<_> = order.into_iter().map(|answer| said(answer, Level::P3)).collect();
+            let claims = combine(&statements);
+            assert_eq!(claims.len(), 1);
+            assert_eq!(claims[0].answer, Answer::Unknown, "{order:?}");
+        }
+    }
+
+    #[test]
+    fn a_witness_that_knows_nothing_does_not_weaken_one_that_does() {
+        let claims = combine(&[said(evidence::Answer::Unknown, Level::P3), said(evidence::Answer::Yes, Level::P2)]);
+        assert_eq!((claims[0].answer, claims[0].level), (Answer::Yes, EvidenceLevel::P2));
+        let claims = combine(&[said(evidence::Answer::Yes, Level::P2), said(evidence::Answer::Yes, Level::P3)]);
+        assert_eq!((claims[0].answer, claims[0].level), (Answer::Yes, EvidenceLevel::P3));
+    }
+
+    #[test]
+    fn what_is_inferred_never_overrules_what_was_shown() {
+        let gate = Gate {
+            name: keyroll_rotation::gate::GateName::G1,
+            accepts: [KeyId(1)].into(),
+            rejects: std::collections::BTreeSet::new(),
+            mints: None,
+        };
+        let silent = [said(evidence::Answer::Unknown, Level::P3)];
+        let mut claims = combine(&silent);
+        infer(&mut claims, &gate, &silent);
+        assert_eq!((claims[0].answer, claims[0].level), (Answer::Yes, EvidenceLevel::P1));
+        let torn = [said(evidence::Answer::Yes, Level::P2), said(evidence::Answer::No, Level::P3)];
+        let mut claims = combine(&torn);
+        infer(&mut claims, &gate, &torn);
+        assert_eq!(claims[0].answer, Answer::Unknown);
+    }
+}
