@@ -26,9 +26,11 @@ async fn killed_at(point: usize, kills: usize) -> Option<String> {
     // Behind the very last point everything is done and the lock is given back, so there is nothing to take up.
     let finished = !world.accepted_somewhere(FIRST_KEY.as_bytes()) && world.stamp()["lock"].is_null();
     if !finished {
-        let outcome = world.engine(dir.path()).rotate(RotateRequest::default()).await.unwrap_or_else(|error| {
-            panic!("killed at `{at}` (point {point}): {error:?}")
-        });
+        let outcome = world
+            .engine(dir.path())
+            .rotate(RotateRequest::default())
+            .await
+            .unwrap_or_else(|error| panic!("killed at `{at}` (point {point}): {error:?}"));
         assert_eq!(outcome.exit, ExitKind::Done, "killed at `{at}` (point {point}): {outcome:?}");
     }
     assert_eq!(world.lost(), Vec::<String>::new(), "killed at `{at}` (point {point})");

@@ -253,7 +253,10 @@ impl World {
     /// Keys that are hidden in the stores now.
     pub(crate) fn hidden(&self) -> (usize, usize) {
         let state = self.lock();
-        (state.stores.iter().map(|stored| stored.pending.len()).sum(), state.stores.iter().map(|stored| stored.escrow.len()).sum())
+        (
+            state.stores.iter().map(|stored| stored.pending.len()).sum(),
+            state.stores.iter().map(|stored| stored.escrow.len()).sum(),
+        )
     }
 
     /// What the stores hold besides key bytes: stamps.
@@ -275,8 +278,15 @@ impl World {
         let now = state.now;
         let state = &mut *state;
         for member in state.members.iter().filter(|member| member.serves(now)) {
-            if state.sessions.iter().filter(|session| session.minted == now && session.key == member.active).count() == 0 {
-                state.sessions.push(Session { key: member.active.clone(), minted: now, refused: false, forgiven: false });
+            if state.sessions.iter().filter(|session| session.minted == now && session.key == member.active).count()
+                == 0
+            {
+                state.sessions.push(Session {
+                    key: member.active.clone(),
+                    minted: now,
+                    refused: false,
+                    forgiven: false,
+                });
             }
         }
         state.sessions.retain(|session| session.refused || now <= session.minted + LIFETIME);
@@ -341,7 +351,11 @@ impl World {
             witnesses: vec![Arc::new(SimWitness { world: Arc::clone(self) })],
             drain: None,
             fingerprints: Arc::clone(&self.fingerprints),
-            policy: EnginePolicy { poll: Duration::from_millis(500), standby: Standby::None, ..EnginePolicy::around(settings()) },
+            policy: EnginePolicy {
+                poll: Duration::from_millis(500),
+                standby: Standby::None,
+                ..EnginePolicy::around(settings())
+            },
         }
     }
 
