@@ -5,6 +5,36 @@
 //! - Every request goes to the member's own address over a fresh connection, never through a load balancer.
 //! - No session, cookie or credential that is sent appears in a log, an error text or an answer.
 
+mod ask;
+mod drain;
+mod error_rate;
+mod log;
+mod login;
+mod look;
+mod metric;
+mod orchestrator;
+mod probe;
+mod prometheus;
+mod report;
+mod request;
+mod self_report;
+#[cfg(test)]
+mod testing;
+mod workers;
+
+pub use ask::ask_all;
+pub use drain::{CountsAt, DrainScrape};
+pub use error_rate::{ErrorRates, RequestCounts};
+pub use log::{LogConfig, LogSource, LogWitness};
+pub use login::{Capture, CaptureFrom, LoginBody, LoginConfig, LoginStep, LoginWitness};
+pub use look::{HeaderLook, Look, Reissue, StatusSet, TextLook};
+pub use metric::{MetricConfig, MetricWitness};
+pub use orchestrator::{Orchestrator, Reads};
+pub use probe::{Calibration, Payload, Probe, ProbeConfig, Verdict};
+pub use report::{ReportConfig, ReportWitness};
+pub use request::{Credential, EvidenceConfigError, HttpAccess, RequestValue};
+pub use workers::Workers;
+
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -98,6 +128,23 @@ pub struct Testimony {
     pub captured: Vec<Arc<CapturedSession>>,
     /// The worker processes that answered, where they name themselves, with how many answers each.
     pub workers: Vec<(String, u32)>,
+    /// Where worker processes do not name themselves and there are several: the probability that one certain stale one was
+    /// never met.
+    pub residual: Option<f64>,
+    /// What came of each session of [`Question::captured`] that was replayed, also where no key of it is known.
+    pub replayed: Vec<Replayed>,
+}
+
+/// What came of replaying a session that another member minted.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize)]
+#[non_exhaustive]
+pub struct Replayed {
+    /// Under which key it opens, where a codec can tell.
+    pub key: Option<KeyId>,
+    /// Whether it was accepted.
+    pub answer: Answer,
+    /// In words.
+    pub detail: String,
 }
 
 /// One statement about one key.

@@ -7,6 +7,15 @@
 //!   and member).
 //! - An empty list is an answer ("nobody is there"), a failure to list is an error; they are never confused.
 
+mod command;
+pub mod conformance;
+mod process;
+mod static_list;
+
+pub use command::{CommandConfig, CommandConfigError, CommandFleet, CommandLine};
+pub use process::{HealthCheck, ProcessConfig, ProcessConfigError, ProcessFleet, ProcessMember, StopSignal};
+pub use static_list::StaticFleet;
+
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -154,6 +163,19 @@ pub enum FleetError {
         location: String,
         /// Which member, or `all`.
         member: String,
+        /// Why.
+        #[source]
+        source: BoxError,
+    },
+    /// A member could not be started or stopped.
+    #[error("`{member}` of {location} was not {action}")]
+    Control {
+        /// Which fleet.
+        location: String,
+        /// Which member.
+        member: String,
+        /// `started` or `stopped`.
+        action: &'static str,
         /// Why.
         #[source]
         source: BoxError,

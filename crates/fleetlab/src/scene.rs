@@ -1,0 +1,179 @@
+//! Where a run takes place: a folder of its own, free ports, the first keys, and the command line of each replica.
+//!
+//! The ports lie below the range from which the system takes the ports of outgoing connections. Otherwise a client that knocks at a
+//! replica which is being restarted could be given that very port, and so connect to itself.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{self, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use keyroll_keyring::{Key, KeyId, Secret};
+use uuid::Uuid;
+
+use crate::replica::{self, Args, KeysError, Mode};
+
+/// A prepared scene. The folder goes when it is dropped.
+#[derive(Debug)]
+pub struct Scene {
+    folder: tempfile::TempDir,
+    mode: Mode,
+    ports: Vec<u16>,
+    lifetime: Duration,
+}
+
+/// What to prepare.
+#[derive(Clone, Copy, Debug)]
+pub struct SceneOptions {
+    /// Which application.
+    pub mode: Mode,
+    /// How many replicas of it.
+    pub replicas: u32,
+    /// How long its sessions live.
+    pub lifetime: Duration,
+}
+
+impl Scene {
+    /// Makes the folder, looks for free ports and writes a first key. Nothing is started.
+    pub fn prepare(options: SceneOptions) -> Result<(Self, Key), SceneError> {
+        let folder = tempfile::Builder::new().prefix("keyroll-lab-").tempdir().map_err(SceneError::Folder)?;
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).map_err(SceneError::Folder)?;
+        let ports = free_ports(options.replicas)?;
+        let scene = Self { folder, mode: options.mode, ports, lifetime: options.lifetime };
+        fs::create_dir(scene.rows()).map_err(SceneError::Folder)?;
+        let key = replica::generate(options.mode, KeyId(1))?;
+        scene.write_keys(&replica::render(options.mode, &key, None)?)?;
+        Ok((scene, key))
+    }
+
+    /// The application.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// How long its sessions live.
+    pub fn lifetime(&self) -> Duration {
+        self.lifetime
+    }
+
+    /// Its own folder, for whatever else the run needs.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The key file that all replicas read.
+    pub fn keys(&self) -> PathBuf {
+        self.folder.path().join("keys")
+    }
+
+    /// Where each replica listens.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.ports.iter().map(|port| (Ipv4Addr::LOCALHOST, *port).into()).collect()
+    }
+
+    /// The words after `demo-replica` for each replica. They hold no secret.
+    pub fn command_lines(&self) -> Vec<Vec<OsString>> {
+        let line = |port: &u16| {
+            Args {
+                port: *port,
+                mode: self.mode,
+                keys: self.keys(),
+                rows: (self.mode == Mode::Rows).then(|| self.rows()),
+                lifetime: self.lifetime,
+                owner: Some(std::process::id()),
+            }
+            .words()
+        };
+        self.ports.iter().map(line).collect()
+    }
+
+    /// Replaces the key file, in one step, readable by its owner only.
+    pub fn write_keys(&self, content: &Secret) -> Result<(), SceneError> {
+        let write = || -> io::Result<()> {
+            // `tempfile` makes it with mode 0600.
+            let mut file = tempfile::NamedTempFile::new_in(self.folder.path())?;
+            file.write_all(content.expose())?;
+            file.persist(self.keys()).map_err(|err| err.error)?;
+            Ok(())
+        };
+        write().map_err(|source| SceneError::WriteKeys { path: self.keys(), source })
+    }
+
+    fn rows(&self) -> PathBuf {
+        self.folder.path().join("rows")
+    }
+}
+
+/// Why there is no scene.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SceneError {
+    /// No folder.
+    #[error("a folder for the lab can't be made; is there space in the temporary folder?")]
+    Folder(#[source] io::Error),
+    /// No ports.
+    #[error("not enough free ports on the loopback interface: {found} of {wanted}")]
+    Ports {
+        /// How many were found.
+        found: usize,
+        /// How many are needed.
+        wanted: u32,
+    },
+    /// No keys.
+    #[error("the lab has no keys")]
+    Keys(#[from] KeysError),
+    /// The key file can't be written.
+    #[error("the key file `{}` can't be written; it is as it was", path.display())]
+    WriteKeys {
+        /// Which file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+fn free_ports(wanted: u32) -> Result<Vec<u16>, SceneError> {
+    let mut held = Vec::new();
+    for _ in 0..ATTEMPTS {
+        if held.len() >= wanted as usize {
+            break;
+        }
+        let (high, low) = Uuid::new_v4().as_u64_pair();
+        let offset = u16::try_from((high ^ low) % u64::from(PORTS_END - PORTS_BEGIN)).unwrap_or_default();
+        // Held until all are found, so that none is found twice.
+        held.extend(TcpListener::bind((Ipv4Addr::LOCALHOST, PORTS_BEGIN + offset)));
+    }
+    let ports: Vec<_> = held.iter().filter_map(|listener| Some(listener.local_addr().ok()?.port())).collect();
+    if ports.len() == wanted as usize { Ok(ports) } else { Err(SceneError::Ports { found: ports.len(), wanted }) }
+}
+
+const ATTEMPTS: u32 = 1000;
+const PORTS_BEGIN: u16 = 15_000;
+/// Linux hands out ports from 32768 on, the other systems from 49152 on.
+const PORTS_END: u16 = 32_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scene_is_private_and_leaves_nothing_behind() {
+        let (scene, _) =
+            Scene::prepare(SceneOptions { mode: Mode::OneKey, replicas: 3, lifetime: Duration::from_secs(20) })
+                .unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(scene.folder()), 0o700);
+        assert_eq!(mode(&scene.keys()), 0o600);
+        let mut ports = scene.addresses();
+        ports.sort();
+        ports.dedup();
+        assert_eq!(ports.len(), 3);
+        let folder = scene.folder().to_owned();
+        drop(scene);
+        assert!(!folder.exists());
+    }
+}
