@@ -341,6 +341,8 @@ end
         let code =
             "kg = ActiveSupport::KeyGenerator.new(old, iterations: 1000, hash_digest_class: OpenSSL::Digest::SHA256)\n";
         assert_eq!(fired_beside_good("config/initializers/a.rb", code), [("fixed-digest".into(), Some(1))]);
+        let code = "x = 1\nOpenSSL::PKCS5.pbkdf2_hmac(secret, salt, 1000, 32, 'SHA256')\n";
+        assert_eq!(fired_beside_good("config/initializers/a.rb", code), [("fixed-digest".into(), Some(2))]);
     }
 
     #[test]

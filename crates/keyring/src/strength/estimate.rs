@@ -4,7 +4,7 @@
 //! times the bits of a character. The other describes the key in fewer bits: words, repeats, runs, a smaller alphabet.
 //! The first story is dropped only where the second is shorter by [`DOUBT_BITS`]. A description that is shorter by `d`
 //! bits fits at most one random key in 2^d, whatever the alphabet, because descriptions are prefix-free. So a random key
-//! is never refused in practice, and no threshold here was found by trying.
+//! is never refused in practice. What it costs: 22 to 24 small letters, or 16 printable characters among raw bytes, pass.
 
 use super::{ENTROPY_FLOOR_BITS, MaterialKind};
 
