@@ -17,6 +17,7 @@ use crate::clock::calendar;
 use crate::effects::{effect_name, error_chain};
 use crate::error::EngineError;
 use crate::journal::{Body, HumanAction};
+use crate::preflight::Lock;
 use crate::report::{Notice, Resumed, WaitReport};
 use crate::request::{Compromised, Patience, StoreLeak};
 use crate::session::{Session, Touched};
@@ -108,7 +109,7 @@ impl Session<'_> {
             Next::Wait(_) if machine.stage == Stage::Escrow && machine.halt.is_none() => Ok(Some(Stop::Closed)),
             Next::Wait(_) if machine.stage == Stage::Planned && machine.halt.is_none() => {
                 // The process that opened it died before it could say that preflight had passed.
-                let report = self.engine.preflight_checks(machine.mode).await;
+                let report = self.engine.preflight_checks(machine.mode, Lock::Held).await;
                 if !report.passed() {
                     return Err(EngineError::Preflight { report: Box::new(report) });
                 }

@@ -339,7 +339,7 @@ impl Session<'_> {
 
     async fn store_now(&self, place: usize) -> Result<Millis, EngineError> {
         let store = self.store(place)?;
-        Ok(crate::clock::millis(self.engine.with_retries("the store's clock", async || store.now().await).await?))
+        Ok(crate::clock::millis(self.engine.with_retries("the store's clock", || store.now()).await?))
     }
 }
 

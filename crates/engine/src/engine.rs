@@ -74,3 +74,21 @@ impl Engine {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::RotateRequest;
+
+    /// A server drives engines on tasks of its own, and those may move between threads.
+    #[test]
+    fn driving_may_move_between_threads() {
+        fn moves<T: Send>(_: &T) {}
+        fn never_called(engine: &Engine) {
+            moves(&engine.rotate(RotateRequest::default()));
+            moves(&engine.preflight());
+            moves(&engine.status());
+        }
+        let _ = never_called;
+    }
+}

@@ -15,7 +15,6 @@ use keyroll_rotation::{DrainRule, Mode, WorldConfiguration};
 use crate::clock::millis;
 use crate::effects::error_chain;
 use crate::engine::Engine;
-use crate::lock::Vitality;
 use crate::report::{Check, Colour, PreflightReport, SCHEMA_VERSION};
 use crate::roll::inquiry;
 use crate::roster::Roster;
@@ -55,6 +54,15 @@ impl Checks {
     }
 }
 
+/// Whether the lock is part of what is checked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Lock {
+    /// It is.
+    Asked,
+    /// It is held by whoever asks.
+    Held,
+}
+
 /// The keys of the stores as a rotation would find them, without anything being written.
 pub(crate) struct Sighting {
     pub(crate) stamp: StampBody,
@@ -66,15 +74,17 @@ pub(crate) struct Sighting {
 impl Engine {
     /// Checks everything that can be checked before anything is written; calibrates the probe on every member.
     pub async fn preflight(&self) -> PreflightReport {
-        self.preflight_checks(Mode::Staged).await
+        self.preflight_checks(Mode::Staged, Lock::Asked).await
     }
 
-    pub(crate) async fn preflight_checks(&self, mode: Mode) -> PreflightReport {
+    pub(crate) async fn preflight_checks(&self, mode: Mode, lock: Lock) -> PreflightReport {
         let mut checks = Checks::default();
         let views = self.check_stores(&mut checks).await;
         if let Some(views) = views {
             let sighting = self.sight_keys(&views);
-            self.check_lock(&sighting.stamp, &mut checks);
+            if lock == Lock::Asked {
+                self.check_lock(&sighting.stamp, &mut checks);
+            }
             let configuration = self.check_keys(&views, &sighting, mode, &mut checks);
             self.check_lifetimes(mode, &mut checks);
             self.check_members(&sighting, configuration.as_ref(), &mut checks).await;
@@ -122,7 +132,7 @@ impl Engine {
 
     fn check_lock(&self, stamp: &StampBody, checks: &mut Checks) {
         match &stamp.lock {
-            Some(holder) if holder.vitality(&self.operator.host) == Vitality::MayLive => {
+            Some(holder) if self.may_drive(holder) => {
                 checks.red(
                     "lock",
                     None,

@@ -12,9 +12,10 @@ use crate::drive::{Goal, Stop};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::hooks::Moment;
-use crate::journal::{Body, HumanAction, Why};
-use crate::lock::{LockHolder, Vitality};
+use crate::journal::{Body, HumanAction, Journal, JournalError, Why};
+use crate::lock::{LockHolder, ProcessIdentity, Vitality};
 use crate::outcome::{ExitKind, Outcome};
+use crate::preflight::Lock;
 use crate::report::WaitReport;
 use crate::request::{
     CompleteRequest, Overrides, ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest, UnlockRequest,
@@ -29,7 +30,7 @@ impl Engine {
         let stamp = self.unlocked().await?;
         let continues = stamp.as_ref().is_some_and(|stamp| stamp.unfinished().is_some());
         if !continues {
-            let report = self.preflight_checks(request.mode).await;
+            let report = self.preflight_checks(request.mode, Lock::Asked).await;
             if !report.passed() {
                 return Err(EngineError::Preflight { report: Box::new(report) });
             }
@@ -149,9 +150,7 @@ impl Engine {
         let views = self.read_stores().await?;
         let stamp = self.reconcile(&views);
         match stamp.as_ref().and_then(|stamp| stamp.lock.as_ref()) {
-            Some(holder) if holder.vitality(&self.operator.host) == Vitality::MayLive => {
-                Err(EngineError::Locked { holder: Box::new(holder.clone()) })
-            }
+            Some(holder) if self.may_drive(holder) => Err(EngineError::Locked { holder: Box::new(holder.clone()) }),
             _ => Ok(stamp),
         }
     }
@@ -159,7 +158,15 @@ impl Engine {
     async fn living_holder(&self) -> Result<Option<LockHolder>, EngineError> {
         let views = self.read_stores().await?;
         let Some(stamp) = self.reconcile(&views) else { return Ok(None) };
-        Ok(stamp.lock.filter(|holder| holder.vitality(&self.operator.host) == Vitality::MayLive))
+        Ok(stamp.lock.filter(|holder| self.may_drive(holder)))
+    }
+
+    /// Whether a holder may be driving now. Where it is this very process, its journal's lock tells.
+    pub(crate) fn may_drive(&self, holder: &LockHolder) -> bool {
+        if holder.host == self.operator.host && holder.is(&ProcessIdentity::own()) {
+            return matches!(Journal::open(&self.state_dir), Err(JournalError::InUse { .. }));
+        }
+        holder.vitality(&self.operator.host) == Vitality::MayLive
     }
 
     async fn decide(&self, asked: Asked, why: Why, what: &'static str) -> Result<Outcome, EngineError> {

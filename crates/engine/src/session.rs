@@ -271,7 +271,7 @@ impl<'e> Session<'e> {
     /// The first store's clock.
     pub(crate) async fn now(&self) -> Result<Millis, EngineError> {
         let store = self.store(0)?;
-        Ok(millis(self.engine.with_retries("the clock of the first store", async || store.now().await).await?))
+        Ok(millis(self.engine.with_retries("the clock of the first store", || store.now()).await?))
     }
 
     pub(crate) fn store(&self, place: usize) -> Result<Arc<dyn SecretStore>, EngineError> {
@@ -352,7 +352,7 @@ impl<'e> Session<'e> {
                 .map_err(|error| EngineError::Stamp { location: view.location.clone(), reason: error.to_string() })?,
         );
         let expect = view.revision.clone();
-        let written = self.engine.with_retries(&view.location, async || store.write(&document, &expect).await).await;
+        let written = self.engine.with_retries(&view.location, || store.write(&document, &expect)).await;
         match written {
             Ok(revision) => {
                 let view = &mut self.views[place];
@@ -464,7 +464,7 @@ impl Engine {
     pub(crate) async fn read_store(&self, place: usize) -> Result<StoreView, EngineError> {
         let store = self.store(place)?;
         let location = store.describe().location;
-        let versioned = self.with_retries(&location, async || store.read().await).await?;
+        let versioned = self.with_retries(&location, || store.read()).await?;
         StoreView::of(location, versioned, &self.assembly.name)
     }
 

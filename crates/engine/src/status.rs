@@ -9,7 +9,6 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::explain::Names;
 use crate::fingerprints::Fingerprints;
-use crate::lock::Vitality;
 use crate::report::{
     KeyStatus, MemberStatus, Notice, Reach, RotationStatus, SCHEMA_VERSION, Status, StatusSource, StoreStatus,
     WaitReport,
@@ -50,7 +49,7 @@ impl Engine {
             }
         }
         if let Some(lock) = &status.lock
-            && lock.vitality(&self.operator.host) == Vitality::ProvenDead
+            && !self.may_drive(lock)
         {
             status.requests.push(format!("the lock's holder is dead ({lock}); `keyroll rotate` takes over"));
         }

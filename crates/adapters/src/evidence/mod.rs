@@ -6,16 +6,32 @@
 //! - No session, cookie or credential that is sent appears in a log, an error text or an answer.
 
 mod ask;
+mod drain;
+mod error_rate;
+mod log;
+mod login;
 mod look;
+mod metric;
+mod orchestrator;
 mod probe;
+mod prometheus;
+mod report;
 mod request;
+mod self_report;
 #[cfg(test)]
 mod testing;
 mod workers;
 
 pub use ask::ask_all;
+pub use drain::{CountsAt, DrainScrape};
+pub use error_rate::{ErrorRates, RequestCounts};
+pub use log::{LogConfig, LogSource, LogWitness};
+pub use login::{Capture, CaptureFrom, LoginBody, LoginConfig, LoginStep, LoginWitness};
 pub use look::{HeaderLook, Look, Reissue, StatusSet, TextLook};
+pub use metric::{MetricConfig, MetricWitness};
+pub use orchestrator::{Orchestrator, Reads};
 pub use probe::{Calibration, Payload, Probe, ProbeConfig, Verdict};
+pub use report::{ReportConfig, ReportWitness};
 pub use request::{Credential, EvidenceConfigError, HttpAccess, RequestValue};
 pub use workers::Workers;
 

@@ -128,6 +128,11 @@ pub(super) fn key(id: u32) -> Key {
     Key::single(KeyId(id), Secret::from_text(&digits))
 }
 
+/// A fingerprint for the key `id`: not its own, which takes a tenth of a second, but another one for each.
+pub(super) fn print(id: u32) -> keyroll_keyring::Fingerprint {
+    keyroll_keyring::Fingerprint::parse(&format!("kf1:{id:032x}")).unwrap()
+}
+
 /// A question about `keys`.
 pub(super) fn about<'a>(keys: &[&'a Key], decoy: &'a Key) -> Question<'a> {
     Question {

@@ -396,7 +396,9 @@ impl World {
         }
         if self.left.foreign_writes > 0 && !done {
             for store in 0..self.stores.len() {
-                let writes = [ForeignWrite::Revert, ForeignWrite::NewOnly, ForeignWrite::Stranger];
+                let all = [ForeignWrite::Revert, ForeignWrite::NewOnly, ForeignWrite::Stranger];
+                let reverts = scenario.flaw == Flaw::ForeignRevertUnseen;
+                let writes = all.into_iter().filter(|write| !reverts || *write == ForeignWrite::Revert);
                 actions.extend(writes.map(|write| Action::Foreign { store, write }));
             }
         }
@@ -764,7 +766,8 @@ impl World {
             }
         }
         let readiness = if member.ready { Readiness::Ready } else { Readiness::Unready };
-        let late = member.booted_at >= self.rotation.settle_over();
+        // In the same instant it may have read what stood there just before.
+        let late = member.booted_at > self.rotation.settle_over();
         let started_after_settle = match (late, scenario.settings.reload) {
             (true, ReloadNeed::Needed) => Answer::Yes,
             (false, ReloadNeed::Needed) => Answer::No,
@@ -1073,15 +1076,18 @@ impl World {
         let shift = |time: Millis| {
             if time.0 == u64::MAX { time } else { Millis(time.0.saturating_sub(ago)).max(floor) }
         };
+        let pending = matches!(self.driver, Driver::Did(Event::Written { .. }));
         let settle_over = self.rotation.settle_over();
-        for member in self.members.iter_mut().flatten() {
-            // Only whether it started before or after settle can ever matter.
-            member.booted_at = Millis(u64::from(member.booted_at >= settle_over));
-        }
         self.normalise_rotation(shift, floor);
-        let settle_over = self.rotation.settle_over();
+        let settled = self.rotation.settle_over();
         for member in self.members.iter_mut().flatten() {
-            member.booted_at = if member.booted_at == Millis(0) { Millis(0) } else { settle_over };
+            // Only whether it started before or after settle can ever matter; but a write that is not recorded yet will
+            // move settle, so until then the times are kept.
+            member.booted_at = match (pending, member.booted_at > settle_over) {
+                (true, _) => shift(member.booted_at),
+                (false, true) => settled.after(Millis(1)),
+                (false, false) => Millis(0),
+            };
         }
         self.normalise_members();
         for store in &mut self.stores {
@@ -1111,7 +1117,7 @@ impl World {
     }
 
     fn normalise_rotation(&mut self, shift: impl Fn(Millis) -> Millis, floor: Millis) {
-        let (now, settled) = (self.now, self.now >= self.rotation.settle_over());
+        let (now, settled) = (self.now, self.now > self.rotation.settle_over());
         let rotation = &mut self.rotation;
         let permitted = rotation.permitted(now);
         let draining = rotation.stage == Stage::Draining;

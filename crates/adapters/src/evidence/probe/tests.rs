@@ -262,11 +262,9 @@ async fn no_session_appears_in_what_a_probe_says_or_logs() {
         shown.len()
     );
     assert!(tokens.len() > 20);
+    let windows: std::collections::HashSet<&[u8]> = shown.as_bytes().windows(8).collect();
     for token in &tokens {
-        let token = token.as_bytes();
-        for window in token.windows(8).step_by(8) {
-            assert!(!shown.as_bytes().windows(8).any(|other| other == window), "a part of a token was shown");
-        }
+        assert!(!token.as_bytes().windows(8).any(|window| windows.contains(window)), "a part of a token was shown");
     }
 }
 

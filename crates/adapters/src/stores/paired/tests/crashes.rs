@@ -144,10 +144,24 @@ async fn where_files_cannot_be_exchanged_a_write_still_works_and_a_crash_is_befo
     for way in WAYS {
         let scene = Scene::before(way).await;
         let expect = scene.revision().await;
-        let script = Script::new(Trouble::NoExchange);
+        let script = Script::new(Trouble::NoExchange(usize::MAX));
         let revision = scene.write_after(way, &script, &expect).unwrap();
         assert_eq!(scene.observed().await, line(&after(way)));
         assert_eq!(scene.revision().await, revision);
         assert_eq!(scene.temporaries(), Vec::<String>::new());
+        let mut happened = false;
+        for at in 0..script.calls().len() {
+            let scene = Scene::before(way).await;
+            let (before, expect) = (scene.observed().await, scene.revision().await);
+            scene.write_after(way, &Script::new(Trouble::NoExchange(at)), &expect).unwrap_err();
+            let found = scene.observed().await;
+            let is_after = found == line(&after(way));
+            assert!(is_after || (found == before && !happened), "{way:?}, stopped before call {at}: {found}");
+            happened = is_after;
+            scene.scripted(&Script::new(Trouble::NoExchange(usize::MAX))).sweep_now().unwrap();
+            assert_eq!(scene.observed().await, found, "{way:?}, {at}: a sweep has changed the document");
+            assert_eq!(scene.temporaries(), Vec::<String>::new());
+        }
+        assert!(happened, "the last stop is after the write");
     }
 }

@@ -161,7 +161,7 @@ async fn where_files_cannot_be_exchanged_a_change_before_the_last_look_is_still_
     let scene = Scene::before(Way::Seen).await;
     let expect = scene.revision().await;
     Scene::rename_over(&scene.path, FOREIGN);
-    let result = scene.write_after(Way::Seen, &Script::new(Trouble::NoExchange), &expect);
+    let result = scene.write_after(Way::Seen, &Script::new(Trouble::NoExchange(usize::MAX)), &expect);
     assert!(matches!(result, Err(StoreError::Conflict { .. })));
     assert_eq!(scene.main(), FOREIGN);
 }

@@ -23,8 +23,8 @@ pub(super) enum Trouble {
     Crash(usize),
     /// This one call fails.
     Fail(usize, Errno),
-    /// Every exchange of two names fails: a file system that can't.
-    NoExchange,
+    /// Every exchange of two names fails, as on a file system that can't; and the process dies before a call.
+    NoExchange(usize),
     /// Somebody does something just before the call.
     Meanwhile(usize, Box<dyn Fn() + Send + Sync>),
     /// And then the process dies at a later call.
@@ -59,7 +59,8 @@ impl Faults for Script {
         match &self.trouble {
             Trouble::Crash(at) if now >= *at => died(),
             Trouble::Fail(at, errno) if now == *at => Err((*errno).into()),
-            Trouble::NoExchange if call == Call::Exchange => Err(Errno::INVAL.into()),
+            Trouble::NoExchange(crash) if now >= *crash => died(),
+            Trouble::NoExchange(_) if call == Call::Exchange => Err(Errno::INVAL.into()),
             Trouble::MeanwhileThenCrash(_, _, crash) if now >= *crash => died(),
             Trouble::Meanwhile(at, act) | Trouble::MeanwhileThenCrash(at, act, _) if now == *at => {
                 act();
