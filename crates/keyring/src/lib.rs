@@ -9,6 +9,7 @@ mod profile;
 mod ring;
 pub mod sealed;
 mod secret;
+mod wipe;
 
 pub use fingerprint::{Fingerprint, FingerprintError};
 pub use key::{Key, KeyId, KeyState, Part, PartName};
