@@ -153,6 +153,9 @@ pub enum AssembleError {
         #[source]
         source: std::io::Error,
     },
+    /// A login without a cookie.
+    #[error("`probe.login` does not know the session cookie's name; give it under `profile.cookie`")]
+    NoCookie,
     /// Evidence.
     #[error("`{what}` can't be set up")]
     Evidence {
