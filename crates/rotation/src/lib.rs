@@ -10,6 +10,7 @@ pub mod gate;
 mod ids;
 pub mod invariants;
 mod machine;
+pub mod plan;
 mod settings;
 pub mod simulation;
 mod state;

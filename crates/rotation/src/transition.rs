@@ -626,6 +626,15 @@ impl Rotation {
         let Some(first) = found.first().filter(|_| found.len() == self.stores.len()) else {
             return refuse("I7", format!("{} stores were read and there are {}", found.len(), self.stores.len()));
         };
+        if found == self.stores {
+            // It was put back before anybody decided.
+            self.halt = None;
+            self.prove_again(at);
+            return Ok(());
+        }
+        if let Some(gone) = [self.incoming, self.outgoing].iter().find(|key| self.destroyed.contains(key)) {
+            return refuse("I5", format!("{gone} is destroyed; the store has to be put back"));
+        }
         let pair: BTreeSet<KeyId> = [self.incoming, self.outgoing].into();
         let leftover = |store: &WorldConfiguration| -> BTreeSet<KeyId> { &store.accept - &pair };
         let others = leftover(first);

@@ -396,7 +396,9 @@ impl World {
         }
         if self.left.foreign_writes > 0 && !done {
             for store in 0..self.stores.len() {
-                let writes = [ForeignWrite::Revert, ForeignWrite::NewOnly, ForeignWrite::Stranger];
+                let all = [ForeignWrite::Revert, ForeignWrite::NewOnly, ForeignWrite::Stranger];
+                let reverts = scenario.flaw == Flaw::ForeignRevertUnseen;
+                let writes = all.into_iter().filter(|write| !reverts || *write == ForeignWrite::Revert);
                 actions.extend(writes.map(|write| Action::Foreign { store, write }));
             }
         }
@@ -483,7 +485,7 @@ impl World {
                 self.sessions.push(Session { key: leaked, ends: self.end_of_life(scenario), forged: true });
             }
             Action::Rollback => self.roll_back(scenario),
-            Action::Revoke(leak) => self.revoke(leak),
+            Action::Revoke(leak) => self.revoke(scenario, leak),
             Action::Foreign { store, write } => self.foreign(scenario, store, write),
             Action::Restore { store } => {
                 let expected = self.rotation.stores[store].clone();
@@ -492,7 +494,7 @@ impl World {
             }
             Action::AcceptLoss => {
                 if let Some(sessions) = self.gives_up() {
-                    self.record(&Event::LossAccepted { sessions });
+                    self.record(scenario, &Event::LossAccepted { sessions });
                     self.excuse = self.excuse.or(Some(Excuse::LossAccepted));
                 }
             }
@@ -596,13 +598,13 @@ impl World {
         self.stores[store].touched = Touched::Yes;
     }
 
-    fn revoke(&mut self, leak: Leak) {
+    fn revoke(&mut self, scenario: &Scenario, leak: Leak) {
         let compromised = match leak {
             Leak::Old => BTreeSet::from([OLD]),
             Leak::New => BTreeSet::from([NEW]),
             Leak::Both => BTreeSet::from([OLD, NEW]),
         };
-        if !self.look() {
+        if !self.look(scenario) {
             return;
         }
         let revocation = Revocation { mode: Mode::Accelerated, compromised, fresh: FRESH };
@@ -615,7 +617,7 @@ impl World {
     }
 
     fn roll_back(&mut self, scenario: &Scenario) {
-        if !self.look() {
+        if !self.look(scenario) {
             return;
         }
         if self.cheat_on_rollback(scenario) {
@@ -627,9 +629,9 @@ impl World {
     }
 
     /// The driver reads the stores if it has to. Says whether it may go on.
-    fn look(&mut self) -> bool {
+    fn look(&mut self, scenario: &Scenario) -> bool {
         if self.stores.iter().any(|store| store.touched == Touched::Yes) {
-            self.observe();
+            self.observe(scenario);
             return false;
         }
         true
@@ -642,24 +644,24 @@ impl World {
     }
 
     /// The driver reads the stores and tells the machine.
-    fn observe(&mut self) {
+    fn observe(&mut self, scenario: &Scenario) {
         let touched = self.stores.iter().any(|store| store.touched == Touched::Yes);
         let halted = matches!(self.rotation.halt, Some(Halt::ForeignWrite { .. }));
         let stores = self.stores.iter().map(|store| (store.holds.active != STRANGER).then(|| store.holds.clone()));
         let event = Event::WorldObserved { stores: stores.collect(), at: self.now };
-        self.record(&event);
+        self.record(scenario, &event);
         // The versions moved and the contents are as they were: a change and its undoing.
         if touched && !halted && self.rotation.halt.is_none() {
-            self.record(&Event::Disturbed { at: self.now });
+            self.record(scenario, &Event::Disturbed { at: self.now });
         }
         self.seen_all();
     }
 
-    fn record(&mut self, event: &Event) {
+    fn record(&mut self, scenario: &Scenario, event: &Event) {
         match self.rotation.apply(event) {
             Ok(applied) => self.rotation = applied.rotation,
             Err(illegal) => {
-                self.break_with("machine", format!("the driver told what it saw and was refused: {illegal}"))
+                self.break_with(scenario, "machine", format!("the driver told what it saw and was refused: {illegal}"))
             }
         }
     }
@@ -668,16 +670,16 @@ impl World {
         match std::mem::replace(&mut self.driver, Driver::Idle) {
             Driver::Fresh => {
                 if self.rotation.stage != Stage::Finished && scenario.flaw != Flaw::ForeignRevertUnseen {
-                    self.observe();
+                    self.observe(scenario);
                 }
             }
-            Driver::Did(event) => self.record(&event),
+            Driver::Did(event) => self.record(scenario, &event),
             Driver::Sweeping { began, seen } => self.list(scenario, listing, began, seen),
             Driver::Reloading(left) => {
                 if self.present_members().any(|(_, member)| left.contains(&member.boot)) {
                     self.driver = Driver::Reloading(left);
                 } else {
-                    self.record(&Event::Reloaded);
+                    self.record(scenario, &Event::Reloaded);
                 }
             }
             Driver::Idle => self.next_effect(scenario),
@@ -690,7 +692,7 @@ impl World {
         }
         let blind = scenario.flaw == Flaw::ForeignRevertUnseen;
         if matches!(self.rotation.halt, Some(Halt::ForeignWrite { .. })) {
-            self.observe();
+            self.observe(scenario);
             return;
         }
         let Next::Do(effect) = self.rotation.next(self.now) else {
@@ -708,7 +710,7 @@ impl World {
             | Effect::Destroy { .. }
             | Effect::DiscardCandidate { .. } => true,
         };
-        if looks && !blind && !self.look() {
+        if looks && !blind && !self.look(scenario) {
             return;
         }
         match effect {
@@ -716,10 +718,10 @@ impl World {
             Effect::Write { store, before, after } => {
                 let place = usize::from(store.0);
                 if self.stores[place].holds != before && !blind {
-                    self.observe();
+                    self.observe(scenario);
                     return;
                 }
-                self.check_write(place, &after);
+                self.check_write(scenario, place, &after);
                 self.put(place, after);
                 self.driver = Driver::Did(Event::Written { store, at: self.now });
             }
@@ -742,7 +744,7 @@ impl World {
             }
             Effect::ObserveDrain { key, since } => {
                 let observation = self.look_at_drain(scenario, key, since);
-                self.record(&Event::DrainObserved { observation, now: self.now });
+                self.record(scenario, &Event::DrainObserved { observation, now: self.now });
             }
             Effect::Close { .. } => self.driver = Driver::Did(Event::Closed { now: self.now }),
             Effect::Destroy { .. } => self.driver = Driver::Did(Event::Destroyed),
@@ -764,7 +766,8 @@ impl World {
             }
         }
         let readiness = if member.ready { Readiness::Ready } else { Readiness::Unready };
-        let late = member.booted_at >= self.rotation.settle_over();
+        // In the same instant it may have read what stood there just before.
+        let late = member.booted_at > self.rotation.settle_over();
         let started_after_settle = match (late, scenario.settings.reload) {
             (true, ReloadNeed::Needed) => Answer::Yes,
             (false, ReloadNeed::Needed) => Answer::No,
@@ -795,7 +798,7 @@ impl World {
         if scenario.flaw == Flaw::EmptyIsConverged && sweep.listed_after.is_empty() {
             sweep = self.invented_sweep(began);
         }
-        self.record(&Event::Swept(sweep));
+        self.record(scenario, &Event::Swept(sweep));
     }
 
     /// A sweep in which one member that does not exist shows whatever is wanted.
@@ -842,14 +845,18 @@ impl World {
     }
 
     /// What has to be true in the moment in which the driver writes.
-    fn check_write(&mut self, place: usize, after: &WorldConfiguration) {
+    fn check_write(&mut self, scenario: &Scenario, place: usize, after: &WorldConfiguration) {
         let before = self.stores[place].holds.clone();
         if let Some(key) = after.accept.intersection(&self.rotation.destroyed).next() {
-            self.break_with("I5", format!("{key} was destroyed and returns"));
+            self.break_with(scenario, "I5", format!("{key} was destroyed and returns"));
         }
         let leaked = self.rotation.compromised.intersection(&after.accept).find(|&&key| key != after.active);
         if let Some(key) = leaked {
-            self.break_with("I13", format!("{key} is compromised and would be accepted while {} mints", after.active));
+            self.break_with(
+                scenario,
+                "I13",
+                format!("{key} is compromised and would be accepted while {} mints", after.active),
+            );
         }
         let gentle = match self.rotation.mode {
             Mode::Staged | Mode::Standby => true,
@@ -865,9 +872,17 @@ impl World {
             if self.excuse != Some(Excuse::Revoked) {
                 if let Some((slot, member)) = member {
                     let config = say(&member.config);
-                    self.break_with("I4", format!("{} becomes active and member {slot} has {config}", after.active));
+                    self.break_with(
+                        scenario,
+                        "I4",
+                        format!("{} becomes active and member {slot} has {config}", after.active),
+                    );
                 } else if stale.any(|config| !config.accept.contains(&after.active)) {
-                    self.break_with("I4", format!("{} becomes active and a member may boot without it", after.active));
+                    self.break_with(
+                        scenario,
+                        "I4",
+                        format!("{} becomes active and a member may boot without it", after.active),
+                    );
                 }
             }
         }
@@ -875,10 +890,10 @@ impl World {
             let gone = self.rotation.outgoing;
             let minting = self.present_members().find(|(_, member)| member.config.active == gone);
             if let Some((slot, _)) = minting {
-                self.break_with("I4", format!("{gone} leaves and member {slot} mints under it"));
+                self.break_with(scenario, "I4", format!("{gone} leaves and member {slot} mints under it"));
             }
             if self.rotation.t0.is_none() || self.rotation.drained.is_none() {
-                self.break_with("I6", format!("{gone} leaves without T0 or evidence"));
+                self.break_with(scenario, "I6", format!("{gone} leaves without T0 or evidence"));
             }
         }
     }
@@ -898,12 +913,16 @@ impl World {
             return;
         }
         let leaky = scenario.flaw == Flaw::AcceptLeakedWhileMintingNew;
-        if let Some(broken) = self.lost_session(leaky).or_else(|| self.survivor(leaky)).or_else(|| self.false_end()) {
-            self.broken = Some(broken);
+        let broken = self.lost_session(leaky).or_else(|| self.survivor(leaky)).or_else(|| match scenario.flaw {
+            Flaw::None => self.lost_mint().or_else(|| self.false_end()),
+            _ => None,
+        });
+        if broken.is_some() {
+            self.broken = broken;
         }
     }
 
-    /// I1 and I2.
+    /// I1.
     fn lost_session(&self, leaky: bool) -> Option<Broken> {
         for (slot, member) in self.present_members().filter(|(_, member)| member.ready) {
             let accepts = |key: KeyId| member.config.accept.contains(&key);
@@ -913,9 +932,16 @@ impl World {
                 let reason = format!("a live session under {} meets member {slot}, which has {config}", session.key);
                 return Some(Broken { invariant: "I1", reason });
             }
-            for (other, minter) in self.present_members().filter(|(_, minter)| minter.ready && !leaky) {
+        }
+        None
+    }
+
+    /// I2.
+    fn lost_mint(&self) -> Option<Broken> {
+        for (slot, member) in self.present_members().filter(|(_, member)| member.ready) {
+            for (other, minter) in self.present_members().filter(|(_, minter)| minter.ready) {
                 let key = minter.config.active;
-                if !accepts(key) && !self.excused(key) {
+                if !member.config.accept.contains(&key) && !self.excused(key) {
                     let config = say(&member.config);
                     let reason = format!("member {other} mints under {key} and member {slot} has {config}");
                     return Some(Broken { invariant: "I2", reason });
@@ -959,8 +985,9 @@ impl World {
         Some(Broken { invariant: "G3", reason: format!("the rotation is closed and member {slot} has {config}") })
     }
 
-    fn break_with(&mut self, invariant: &'static str, reason: String) {
-        if self.broken.is_none() {
+    fn break_with(&mut self, scenario: &Scenario, invariant: &'static str, reason: String) {
+        // Of a flawed driver it is known that it breaks rules. The question is what its users lose.
+        if self.broken.is_none() && scenario.flaw == Flaw::None {
             self.broken = Some(Broken { invariant, reason });
         }
     }
@@ -1049,9 +1076,20 @@ impl World {
         let shift = |time: Millis| {
             if time.0 == u64::MAX { time } else { Millis(time.0.saturating_sub(ago)).max(floor) }
         };
-        let settle_over = shift(self.rotation.settle_over());
+        let pending = matches!(self.driver, Driver::Did(Event::Written { .. }));
+        let settle_over = self.rotation.settle_over();
         self.normalise_rotation(shift, floor);
-        self.normalise_members(shift, settle_over);
+        let settled = self.rotation.settle_over();
+        for member in self.members.iter_mut().flatten() {
+            // Only whether it started before or after settle can ever matter; but a write that is not recorded yet will
+            // move settle, so until then the times are kept.
+            member.booted_at = match (pending, member.booted_at > settle_over) {
+                (true, _) => shift(member.booted_at),
+                (false, true) => settled.after(Millis(1)),
+                (false, false) => Millis(0),
+            };
+        }
+        self.normalise_members();
         for store in &mut self.stores {
             for (_, replaced) in &mut store.earlier {
                 *replaced = shift(*replaced);
@@ -1079,7 +1117,7 @@ impl World {
     }
 
     fn normalise_rotation(&mut self, shift: impl Fn(Millis) -> Millis, floor: Millis) {
-        let (now, settled) = (self.now, self.now >= self.rotation.settle_over());
+        let (now, settled) = (self.now, self.now > self.rotation.settle_over());
         let rotation = &mut self.rotation;
         let permitted = rotation.permitted(now);
         let draining = rotation.stage == Stage::Draining;
@@ -1111,16 +1149,24 @@ impl World {
         }
     }
 
-    fn normalise_members(&mut self, shift: impl Fn(Millis) -> Millis, settle_over: Millis) {
-        for member in self.members.iter_mut().flatten() {
-            // Only whether it started before or after settle can ever matter.
-            member.booted_at = if shift(member.booted_at) >= settle_over { settle_over } else { Millis(0) };
-        }
+    fn normalise_members(&mut self) {
         let stores = self.stores.len();
         for store in 0..stores {
             let slots: Vec<usize> = (store..self.members.len()).step_by(stores).collect();
             let mut group: Vec<Option<Member>> = slots.iter().map(|&slot| self.members[slot].take()).collect();
-            group.sort_unstable();
+            // Members that are alike differ still in what the driver is about to do with them.
+            let driver = &self.driver;
+            group.sort_by_cached_key(|member| {
+                let boot = member.as_ref().map(|member| member.boot);
+                let left = matches!((driver, boot), (Driver::Reloading(left), Some(boot)) if left.contains(&boot));
+                let seen = match (driver, boot) {
+                    (Driver::Sweeping { seen, .. }, Some(boot)) => seen.iter().find(|seen| seen.member.0 == boot),
+                    _ => None,
+                };
+                let seen = seen.map(|seen| format!("{:?} {:?}", seen.readiness, seen.claims));
+                let member = member.as_ref().map(|member| (member.config.clone(), member.ready, member.booted_at));
+                (member, left, seen)
+            });
             for (slot, member) in slots.into_iter().zip(group) {
                 self.members[slot] = member;
             }
