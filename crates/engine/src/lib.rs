@@ -16,6 +16,7 @@ mod fingerprints;
 mod hooks;
 mod interrupt;
 pub mod journal;
+pub mod lint;
 mod lock;
 mod outcome;
 mod plan;

@@ -162,3 +162,19 @@ fn a_file_that_is_not_there_is_an_error_that_says_what_to_do() {
     let error = SessionKey::load(&folder.path().join("keyroll.yaml")).unwrap_err();
     assert!(error.to_string().contains("keyroll init"), "{error}");
 }
+
+#[test]
+fn every_document_of_the_examples_is_taken_and_has_no_findings() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let mut taken = 0;
+    for folder in std::fs::read_dir(examples).unwrap() {
+        let file = folder.unwrap().path().join("keyroll.yaml");
+        if !file.exists() {
+            continue;
+        }
+        let document = SessionKey::load(&file).unwrap_or_else(|error| panic!("{error}"));
+        assert_eq!(keyroll_engine::lint::config(&document), [], "{}", file.display());
+        taken += 1;
+    }
+    assert!(taken > 0, "there is no example");
+}

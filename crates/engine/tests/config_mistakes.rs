@@ -70,7 +70,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     (
         "a password in clear",
         "path: /me",
-        "path: /me, login: { steps: [{ path: /login, form: { user: probe, password: hunter2 } }] }",
+        "path: /me, login: [{ path: /login, form: { user: probe, password: hunter2 } }]",
     ),
     (
         "a value of a secret where a name must stand",
@@ -118,6 +118,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "maxLifetime: 3h, drain: lifetime",
         "maxLifetime: unbounded, drainLimit: 30d, leastReissued: 0.99",
     ),
+    ("a login as one text", "path: /me", "path: /me, login: /login"),
     ("several mistakes at once", "maxLifetime: 3h", "maxLifetime: 3, leeway: soon, idle: -1h"),
 ];
 

@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::At;
 use super::forms::{
-    DurationText, Many, NumberText, PathText, PatternText, PortText, ShareText, Short, ShortList, StatusText, Text,
-    UrlText, WindowText,
+    DurationText, Groups, Many, NumberText, PathText, PatternText, PortText, ShareText, Short, ShortList, StatusText,
+    Text, UrlText, WindowText,
 };
 
 type Values = BTreeMap<String, At<Short<Text, RequestValue>>>;
@@ -316,8 +316,8 @@ pub(super) struct Probe {
     pub(super) worker_header: Option<At<Text>>,
     /// How long a member has to answer. Default: 5 seconds.
     pub(super) timeout: Option<At<DurationText>>,
-    /// A scripted login.
-    pub(super) login: Option<At<Login>>,
+    /// A scripted login: its steps, or a group of fields.
+    pub(super) login: Option<At<Groups<LoginStep, Login>>>,
 }
 
 /// What an answer must look like. All that is given must hold.

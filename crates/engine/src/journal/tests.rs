@@ -397,6 +397,11 @@ proptest! {
         let place = place.index(bytes.len());
         prop_assert!(damaged(&bytes[..place], &anchor), "cut at {place}");
     }
+}
+
+proptest! {
+    // Fewer, because each case waits for the disk.
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_the_bytes_a_writer_either_refuses_or_goes_on_with_a_whole_chain(bytes in prop::collection::vec(any::<u8>(), 0..300)) {

@@ -29,10 +29,10 @@ pub(super) fn entry(entry: &Entry) -> String {
             format!("{location} was written by somebody else and holds the same keys; goes on from its new version")
         }
         Body::GateSwept { gate, outcome: GateOutcome::Passed, evidence, .. } => {
-            format!("{gate:?} passed: {} members", evidence.members)
+            format!("{gate:?} passed; members: {}", evidence.members)
         }
         Body::GateSwept { gate, outcome: GateOutcome::Unproven, evidence, .. } => {
-            format!("{gate:?} did not pass: {} members, unproven: {}", evidence.members, evidence.unproven.join("; "))
+            format!("{gate:?} did not pass; members: {}; unproven: {}", evidence.members, evidence.unproven.join("; "))
         }
         Body::KeyIdentified { key } => format!("{} is known by its fingerprint", self::key(key)),
         Body::Human { action, why } => format!(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::error::quoted;
-use super::super::forms::{Short, ShortList, StatusText, Text};
+use super::super::forms::{Groups, Short, ShortList, StatusText, Text};
 use super::super::suggest::nearest;
 use super::super::written;
 use super::super::{
@@ -185,12 +185,16 @@ impl Lowering<'_> {
         }
     }
 
-    fn login(&mut self, written: At<written::Login>) -> Option<NonEmpty<LoginStep>> {
-        let fix = "add it as in `steps: [{ path: /login, form: { user: probe, password: { env: PROBE_PASSWORD } } }]`";
+    fn login(&mut self, written: At<Groups<written::LoginStep, written::Login>>) -> Option<NonEmpty<LoginStep>> {
+        let fix =
+            "write it as in `login: [{ path: /login, form: { user: probe, password: { env: PROBE_PASSWORD } } }]`";
         let why = "nothing says how to log in";
-        let steps = self.required(written.value.steps, written.span, "login.steps", why, fix)?;
+        let steps = match written.value {
+            Groups::List(steps) => At { value: steps, span: written.span },
+            Groups::Fields(login) => self.required(login.steps, written.span, "login.steps", why, fix)?,
+        };
         if steps.value.is_empty() {
-            self.refuse(steps.span, "`steps` is empty", why, fix);
+            self.refuse(steps.span, "there is no step", why, fix);
         }
         let count = steps.value.len();
         let mut captured: Vec<String> = Vec::new();
