@@ -292,7 +292,6 @@ fn witnesses(key: &SessionKey, codec: Option<Arc<dyn SessionCodec>>) -> Result<V
             config::LogWhere::Command(argv) => {
                 evidence::LogSource::Command { argv: argv.iter().cloned().collect(), limit: LOG_COMMAND_LIMIT }
             }
-            _ => return Err(unknown("evidence.log.source")),
         };
         let config = evidence::LogConfig { pattern: log.pattern.regex().clone(), source };
         let failed = |source| AssembleError::Evidence { section: "evidence.log", source };
@@ -541,10 +540,6 @@ impl Fleet for Hot {
     async fn reload(&self, request: &ReloadRequest) -> Result<ReloadOutcome, FleetError> {
         self.0.reload(request).await
     }
-}
-
-fn unknown(what: &str) -> AssembleError {
-    AssembleError::Unfit { what: what.to_owned(), reason: "this release does not know it".into() }
 }
 
 fn system_time() -> TimeSource {

@@ -32,6 +32,7 @@ mod session;
 mod stamp;
 mod status;
 mod sweep;
+mod verify;
 pub mod words;
 mod world;
 
