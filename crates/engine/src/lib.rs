@@ -32,12 +32,12 @@ mod session;
 mod stamp;
 mod status;
 mod sweep;
-mod witnesses;
+mod verify;
 pub mod words;
 mod world;
 
-pub use assemble::{AssembleError, assemble, codec_of, process_fleet, profile, settings};
-pub use assembly::{Assembly, Consumer, EnginePolicy, OnRegression, Standby, Window};
+pub use assemble::{AssembleError, assemble, process_fleet, profile, settings};
+pub use assembly::{Assembly, Consumer, EnginePolicy, ErrorRateWatch, OnRegression, Standby, Window};
 pub use clock::{Clock, SystemClock};
 pub use engine::{Engine, Operator};
 pub use error::EngineError;

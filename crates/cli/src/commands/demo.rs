@@ -153,7 +153,7 @@ fn fleet_of(config: &SessionKey, state_dir: &Path) -> Result<ProcessFleet, Failu
     let consumer = config.consumers.first();
     match &consumer.kind {
         ConsumerKind::Process(process) => {
-            keyroll_engine::process_fleet(consumer, process, state_dir).map_err(|err| failed(&err))
+            keyroll_engine::process_fleet(&consumer.name, process, state_dir).map_err(|err| failed(&err))
         }
         other => Err(Failure::new(Exit::Failed, format!("the demo's fleet is not one of processes: {other:?}"))),
     }

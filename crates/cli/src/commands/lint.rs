@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use keyroll_engine::config::{LoadError, ProfileSource, SessionKey};
-use keyroll_keyring::Profile;
+use keyroll_engine::config::LoadError;
 use keyroll_keyring::profile::SourceFile;
 use serde::Serialize;
 
@@ -25,7 +24,7 @@ pub(crate) fn run(args: &LintArgs, global: &Global, console: Console) -> Result<
         })
         .collect();
     if let Some(folder) = &args.project {
-        let profile = profile(&config)?;
+        let profile = keyroll_engine::profile(&config.profile).map_err(|err| Failure::from_error(Exit::Usage, &err))?;
         let sources = sources(folder)?;
         findings.extend(profile.lint(&sources).into_iter().map(|finding| Finding {
             place: match finding.line {
@@ -47,19 +46,6 @@ pub(crate) fn config_failure(err: &LoadError) -> Failure {
     match err {
         LoadError::Invalid(errors) => Failure::new(Exit::Usage, format!("the configuration is not valid\n{errors}")),
         other => Failure::from_error(Exit::Usage, other).next("write one with `keyroll init`, or name it with --config"),
-    }
-}
-
-/// The profile that the configuration names.
-fn profile(config: &SessionKey) -> Result<Profile, Failure> {
-    let invalid = |err: &dyn std::error::Error| Failure::from_error(Exit::Usage, err);
-    match &config.profile.source {
-        ProfileSource::BuiltIn(name) => Profile::builtin(name).map_err(|err| invalid(&err)),
-        ProfileSource::File(path) => {
-            let text = std::fs::read_to_string(path.resolved()).map_err(|err| invalid(&err))?;
-            Profile::from_toml(&text).map_err(|err| invalid(&err))
-        }
-        other => Err(Failure::new(Exit::Usage, format!("the profile {other:?} can't be loaded"))),
     }
 }
 
