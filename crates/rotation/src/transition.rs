@@ -245,6 +245,12 @@ impl Rotation {
                 | Event::CandidateDiscarded,
                 Some(Halt::Paused | Halt::ForeignWrite { .. } | Halt::ReloadStopped { .. } | Halt::LaggardsRemain),
             ) => out_of_place,
+            // Nothing was written yet, so there is nothing to undo in what somebody else wrote.
+            (Event::RollbackRequested, Some(Halt::ForeignWrite { .. }))
+                if matches!(self.stage, Stage::Planned | Stage::Staged) =>
+            {
+                Ok(())
+            }
             (
                 Event::RollbackRequested | Event::Revoked(_) | Event::LaggardReloadRequested,
                 Some(Halt::ForeignWrite { store, .. }),
@@ -553,6 +559,10 @@ impl Rotation {
         if found.len() != self.stores.len() {
             let reason = format!("{} stores were read and there are {}", found.len(), self.stores.len());
             return Err(Illegal::Invariant { invariant: "I7", reason });
+        }
+        if self.direction == Direction::Back && self.written_at.is_none() {
+            // Nothing in the stores is ours, and nothing will be written to what applications read.
+            return Ok(());
         }
         let pending = if self.step == Step::Write { self.target() } else { None };
         let stranger = found.iter().zip(&self.stores).position(|(found, expected)| {

@@ -972,7 +972,7 @@ impl World {
             match self.rotation.mode {
                 // A cutover proves that the old key and whatever leaked is dead; it asks nothing about leftover keys.
                 Mode::Cutover | Mode::Accelerated | Mode::HardCutover => {
-                    let leftover = &self.rotation.others - &self.rotation.compromised;
+                    let leftover = &(&self.rotation.others | &[THIRD].into()) - &self.rotation.compromised;
                     &config.accept - &leftover
                 }
                 Mode::Staged | Mode::Standby => config.accept.clone(),
