@@ -196,9 +196,10 @@ impl Lab {
         let payload = serde_json::json!({
             "session_id": "0123456789abcdef0123456789abcdef", "user": user, "name": "forged", "expires_at": i64::MAX / 2,
         });
+        let payload = payload.to_string();
         let key = Key::single(KeyId(1), self.first_key.duplicate());
         let mint = Mint {
-            payload: payload.to_string().as_bytes(),
+            payload: payload.as_bytes(),
             issued_at: UnixTime(0),
             expires_at: None,
         };
@@ -326,6 +327,7 @@ impl Lab {
             replicas: 3,
             lifetime: LIFETIME,
             think: (Duration::from_millis(150), Duration::from_millis(400)),
+            longest: Duration::from_secs(600),
             seed: 7,
         }));
         std::thread::sleep(Duration::from_secs(2));

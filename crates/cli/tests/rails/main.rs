@@ -4,13 +4,13 @@
 
 mod lab;
 
-use std::process::ExitCode;
+
 use std::time::Duration;
 
 use keyroll_testkit::{Need, Suite};
-use lab::{Depth, Lab, Scenario};
+use lab::{Depth, Scenario};
 
-fn main() -> ExitCode {
+fn main() {
     let mut suite = Suite::new();
     for scenario in scenarios() {
         if scenario.depth == Depth::Full && !lab::full_depth() {
