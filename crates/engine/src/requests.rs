@@ -22,6 +22,7 @@ use crate::request::{
 };
 use crate::session::{Change, Session, Taken};
 use crate::stamp::{Asked, OpenRotation, PendingRequest, StampBody};
+use crate::sweep;
 use crate::world;
 
 impl Engine {
@@ -90,8 +91,25 @@ impl Engine {
             return self.leave(asked, request.why, holder).await;
         }
         let mut session = Session::take(self, "revoke").await?;
+        let members = sweep::list(&self.assembly.consumers).await.map_or(0, |listed| listed.len());
         let done = session.revoke(&request, asked).await;
-        session.conclude(done, Expected::Forward).await
+        let leaked: Vec<_> = session.stamp.ledger.compromised().into_iter().collect();
+        let mut outcome = session.conclude(done, Expected::Forward).await?;
+        outcome.announcement = Some(self.announcement(request.mode, &leaked, members));
+        Ok(outcome)
+    }
+
+    /// A text for the people affected: when, what, why.
+    fn announcement(&self, mode: Mode, leaked: &[KeyId], members: usize) -> String {
+        let at = calendar(millis(self.clock.now()));
+        let keys: Vec<_> = leaked.iter().map(ToString::to_string).collect();
+        let name = &self.assembly.name;
+        let impact = crate::plan::clients_notice(mode);
+        format!(
+            "At {at} the key behind the sessions of `{name}` was replaced, because it may have been in other hands ({}). \
+             {members} member(s) were concerned. Impact: {impact}. Nobody has to change a password for this reason alone.",
+            keys.join(", ")
+        )
     }
 
     /// Writes what a store should hold over what somebody else wrote there.
