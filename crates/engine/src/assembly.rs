@@ -6,19 +6,22 @@ use std::time::Duration;
 use keyroll_adapters::evidence::{DrainWitness, Witness};
 use keyroll_adapters::fleets::Fleet;
 use keyroll_adapters::stores::SecretStore;
+use keyroll_keyring::Profile;
 use keyroll_rotation::Settings;
 use keyroll_rotation::gate::{Declared, MemberKind};
 
+use crate::config::ConfigHash;
 use crate::fingerprints::Fingerprints;
-use crate::layout::KeyLayout;
 
 /// What a key's rotation touches.
 #[expect(clippy::exhaustive_structs, reason = "the command line and tests put it together")]
 pub struct Assembly {
     /// The key's name in `keyroll.yaml`.
     pub name: String,
+    /// The hash of `keyroll.yaml`, for plans and the record.
+    pub config: ConfigHash,
     /// How the stores' fields hold keys.
-    pub layout: Arc<dyn KeyLayout>,
+    pub profile: Profile,
     /// Where the key lives. The first is the one whose clock and stamp lead.
     pub stores: Vec<Arc<dyn SecretStore>>,
     /// Who reads it.
@@ -37,6 +40,8 @@ pub struct Assembly {
 #[derive(Clone)]
 #[expect(clippy::exhaustive_structs, reason = "the command line and tests put it together")]
 pub struct Consumer {
+    /// Its name in `keyroll.yaml`.
+    pub name: String,
     /// What reloads.
     pub fleet: Arc<dyn Fleet>,
     /// Whether its members serve requests.

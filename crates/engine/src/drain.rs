@@ -170,8 +170,7 @@ fn between(before: &Reading, after: &Reading) -> Span {
         }
     }
     // Who is gone took the end of its count along.
-    span.member_millis +=
-        length * before.runs.keys().filter(|name| !after.runs.contains_key(*name)).count() as u128;
+    span.member_millis += length * before.runs.keys().filter(|name| !after.runs.contains_key(*name)).count() as u128;
     span
 }
 
@@ -206,8 +205,7 @@ mod tests {
 
     #[test]
     fn silence_on_every_member_over_the_window_is_evidence() {
-        let readings =
-            [reading(0, &[("a", Some(5)), ("b", Some(7))]), reading(100, &[("a", Some(5)), ("b", Some(7))])];
+        let readings = [reading(0, &[("a", Some(5)), ("b", Some(7))]), reading(100, &[("a", Some(5)), ("b", Some(7))])];
         assert_eq!(
             observe(&readings, 100),
             DrainObservation::Counter {
@@ -243,8 +241,7 @@ mod tests {
 
     #[test]
     fn a_member_that_vanished_or_came_from_nowhere_is_time_that_nothing_covers() {
-        let vanished =
-            [reading(0, &[("a", Some(1)), ("b", Some(1))]), reading(100, &[("a", Some(1))])];
+        let vanished = [reading(0, &[("a", Some(1)), ("b", Some(1))]), reading(100, &[("a", Some(1))])];
         let came = [reading(0, &[("a", Some(1))]), reading(100, &[("a", Some(1)), ("b", Some(0))])];
         for readings in [vanished, came] {
             assert!(
@@ -258,7 +255,10 @@ mod tests {
     fn a_member_that_started_in_between_is_covered_from_its_start() {
         let mut readings = [reading(0, &[("a", Some(1))]), reading(100, &[("a", Some(1)), ("b", Some(0))])];
         readings[1].runs.get_mut("b").unwrap().started_at = Some(Timestamp(40));
-        assert!(matches!(observe(&readings, 100), DrainObservation::Counter { opened: 0, coverage_permille: 1000, .. }));
+        assert!(matches!(
+            observe(&readings, 100),
+            DrainObservation::Counter { opened: 0, coverage_permille: 1000, .. }
+        ));
     }
 
     proptest! {

@@ -1,22 +1,15 @@
-//! The engine: one method per thing that an operator can ask for.
+//! The engine: what drives the rotations of one key, and what it is given to do so.
+//!
+//! Its methods, one for each thing that an operator can ask for, stand in `requests`, `preflight`, `plan`, `verify` and `status`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use keyroll_rotation::Mode;
-
 use crate::assembly::Assembly;
 use crate::clock::{Clock, SystemClock};
-use crate::error::EngineError;
 use crate::hooks::{Hooks, NoHooks};
 use crate::interrupt::Interrupt;
-use crate::journal::Why;
-use crate::outcome::Outcome;
-use crate::plan::PlanDocument;
-use crate::report::{NoObserver, Observer, PreflightReport, Status, VerifyReport, WaitReport};
-use crate::request::{
-    CompleteRequest, ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest, UnlockRequest,
-};
+use crate::report::{NoObserver, Observer};
 
 /// Drives the rotations of one key.
 pub struct Engine {
@@ -80,69 +73,22 @@ impl Engine {
         self.interrupt = interrupt;
         self
     }
+}
 
-    /// Checks everything that can be checked before anything is written; calibrates the probe on every member.
-    pub async fn preflight(&self) -> PreflightReport {
-        todo!()
-    }
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::RotateRequest;
 
-    /// What a rotation would do now.
-    pub async fn plan(&self, _mode: Mode) -> Result<PlanDocument, EngineError> {
-        todo!()
-    }
-
-    /// Opens a rotation, or continues the open one.
-    pub async fn rotate(&self, _request: RotateRequest) -> Result<Outcome, EngineError> {
-        todo!()
-    }
-
-    /// Continues the open rotation from wherever it waits.
-    pub async fn complete(&self, _request: CompleteRequest) -> Result<Outcome, EngineError> {
-        todo!()
-    }
-
-    /// Lets the open rotation stand still.
-    pub async fn pause(&self, _why: Why) -> Result<Outcome, EngineError> {
-        todo!()
-    }
-
-    /// Lets it go on, without driving it.
-    pub async fn resume(&self, _why: Why) -> Result<Outcome, EngineError> {
-        todo!()
-    }
-
-    /// Goes back to the key with which the rotation began.
-    pub async fn rollback(&self, _request: RollbackRequest) -> Result<Outcome, EngineError> {
-        todo!()
-    }
-
-    /// Ends a compromised key.
-    pub async fn revoke(&self, _request: RevokeRequest) -> Result<Outcome, EngineError> {
-        todo!()
-    }
-
-    /// Reloads laggards, or one member.
-    pub async fn reload(&self, _request: ReloadRequest, _why: Why) -> Result<Outcome, EngineError> {
-        todo!()
-    }
-
-    /// Asks every member, now.
-    pub async fn verify(&self) -> Result<VerifyReport, EngineError> {
-        todo!()
-    }
-
-    /// Where everything stands.
-    pub async fn status(&self) -> Result<Status, EngineError> {
-        todo!()
-    }
-
-    /// Why it waits; `None` where nothing is open or nothing says no.
-    pub async fn explain(&self) -> Result<Option<WaitReport>, EngineError> {
-        todo!()
-    }
-
-    /// Takes the lock away from a holder on another host, by the rotation's id.
-    pub async fn unlock(&self, _request: UnlockRequest) -> Result<Outcome, EngineError> {
-        todo!()
+    /// A server drives engines on tasks of its own, and those may move between threads.
+    #[test]
+    fn driving_may_move_between_threads() {
+        fn moves<T: Send>(_: &T) {}
+        fn never_called(engine: &Engine) {
+            moves(&engine.rotate(RotateRequest::default()));
+            moves(&engine.preflight());
+            moves(&engine.status());
+        }
+        let _ = never_called;
     }
 }

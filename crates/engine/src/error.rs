@@ -2,9 +2,10 @@
 
 use keyroll_adapters::fleets::FleetError;
 use keyroll_adapters::stores::StoreError;
+use keyroll_keyring::ProfileError;
 use keyroll_rotation::{Illegal, RotationId};
 
-use crate::layout::LayoutError;
+use crate::journal::JournalError;
 use crate::lock::LockHolder;
 use crate::outcome::ExitKind;
 use crate::report::PreflightReport;
@@ -86,7 +87,7 @@ pub enum EngineError {
     Fleet(#[source] FleetError),
     /// Keys and fields do not fit.
     #[error("the keys can't be read or written")]
-    Layout(#[source] LayoutError),
+    Keys(#[source] ProfileError),
     /// The state directory can't be used.
     #[error("`{path}` can't be used: {what}")]
     State {
@@ -98,6 +99,15 @@ pub enum EngineError {
         #[source]
         source: std::io::Error,
     },
+    /// The journal can't be used.
+    #[error("the journal can't be used")]
+    Journal(#[source] JournalError),
+    /// Ctrl-C; within the engine only, callers get an outcome.
+    #[error("interrupted; what was done is recorded, and the same command goes on from there")]
+    Interrupted,
+    /// A request from elsewhere is to be taken first; within the engine only.
+    #[error("a request from elsewhere is taken first")]
+    RequestWaits,
     /// The machine and the driver disagree; a defect.
     #[error("a defect in keyroll: the driver did what the rotation did not expect; it has stopped, and can be resumed")]
     Defect(#[source] Illegal),
@@ -111,6 +121,7 @@ impl EngineError {
             Self::Preflight { .. } => ExitKind::PreflightFailed,
             Self::StalePlan { .. } | Self::HumanMustDecide { .. } => ExitKind::HumanMustDecide,
             Self::Foreign { .. } => ExitKind::Drift,
+            Self::Interrupted => ExitKind::Interrupted,
             _ => ExitKind::Failed,
         }
     }
@@ -128,8 +139,14 @@ impl From<FleetError> for EngineError {
     }
 }
 
-impl From<LayoutError> for EngineError {
-    fn from(error: LayoutError) -> Self {
-        Self::Layout(error)
+impl From<ProfileError> for EngineError {
+    fn from(error: ProfileError) -> Self {
+        Self::Keys(error)
+    }
+}
+
+impl From<JournalError> for EngineError {
+    fn from(error: JournalError) -> Self {
+        Self::Journal(error)
     }
 }

@@ -7,21 +7,29 @@ mod assembly;
 mod clock;
 pub mod config;
 mod drain;
+mod drive;
+mod effects;
 mod engine;
 mod error;
+mod explain;
 mod fingerprints;
 mod hooks;
 mod interrupt;
 pub mod journal;
-mod layout;
+pub mod lint;
 mod lock;
 mod outcome;
 mod plan;
+mod preflight;
 mod report;
 mod request;
+mod requests;
 mod retry;
+mod roll;
 mod roster;
+mod session;
 mod stamp;
+mod status;
 mod sweep;
 pub mod words;
 mod world;
@@ -34,7 +42,6 @@ pub use fingerprints::Fingerprints;
 pub use hooks::{CrashPoint, Hooks, Moment, NoHooks};
 pub use interrupt::{Interrupt, InterruptSender, interrupt};
 pub use journal::{Reason, Why};
-pub use layout::{AcceptOnlyCapacity, KeyLayout, LayoutError};
 pub use lock::LockHolder;
 pub use outcome::{ExitKind, Outcome};
 pub use plan::{PlanDocument, PlannedStep};
@@ -44,6 +51,6 @@ pub use report::{
     WaitReport, Who,
 };
 pub use request::{
-    CompleteRequest, Compromised, Overrides, Patience, ReloadRequest, RevokeRequest, RollbackRequest,
-    RotateRequest, StoreLeak, UnlockRequest,
+    CompleteRequest, Compromised, Overrides, Patience, ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest,
+    StoreLeak, UnlockRequest,
 };

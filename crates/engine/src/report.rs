@@ -6,8 +6,8 @@ use keyroll_rotation::gate::{Answer, GateName, Readiness};
 use keyroll_rotation::{Direction, Mode, RotationId, Stage};
 use serde::{Deserialize, Serialize};
 
-use crate::lock::LockHolder;
 use crate::journal::Why;
+use crate::lock::LockHolder;
 
 /// The version of every document that is printed as JSON.
 pub const SCHEMA_VERSION: u32 = 1;

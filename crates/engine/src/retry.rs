@@ -12,9 +12,11 @@ use crate::report::Notice;
 
 impl Engine {
     /// Carries `attempt` out until it succeeds, fails for good, or has failed too often.
-    pub(crate) async fn with_retries<T, F>(&self, what: &str, mut attempt: F) -> Result<T, StoreError>
+    pub(crate) async fn with_retries<T, F, A>(&self, what: &str, mut attempt: F) -> Result<T, StoreError>
     where
-        F: AsyncFnMut() -> Result<T, StoreError>,
+        F: FnMut() -> A + Send,
+        A: Future<Output = Result<T, StoreError>> + Send,
+        T: Send,
     {
         let mut pauses = ExponentialBuilder::default()
             .with_jitter()

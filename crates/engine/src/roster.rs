@@ -33,12 +33,8 @@ pub(crate) struct Run {
 impl Roster {
     /// The indexes of `member`: one for each worker that it names, or one for itself.
     pub(crate) fn enter(&mut self, consumer: u16, member: &Member) -> Vec<(MemberIndex, Option<String>)> {
-        let run = |worker: Option<String>| Run {
-            consumer,
-            member: member.id.clone(),
-            boot: member.boot.clone(),
-            worker,
-        };
+        let run =
+            |worker: Option<String>| Run { consumer, member: member.id.clone(), boot: member.boot.clone(), worker };
         if member.workers.is_empty() {
             return vec![(self.index_of(run(None)), None)];
         }
@@ -57,8 +53,7 @@ impl Roster {
     /// Reads the table as an earlier process left it.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         let mut roster: Self = serde_json::from_slice(bytes)?;
-        roster.index =
-            roster.entries.iter().cloned().zip((0..).map(MemberIndex)).collect();
+        roster.index = roster.entries.iter().cloned().zip((0..).map(MemberIndex)).collect();
         Ok(roster)
     }
 

@@ -10,8 +10,8 @@ use keyroll_keyring::{Fingerprint, KeyId, KeyState};
 use keyroll_rotation::{Epoch, Rotation, RotationId, Stage};
 use serde::{Deserialize, Serialize};
 
-use crate::lock::LockHolder;
 use crate::journal::{Anchor, Why};
+use crate::lock::LockHolder;
 use crate::request::{Compromised, Overrides, StoreLeak};
 
 /// What a stamp says.

@@ -26,6 +26,8 @@ use crate::roster::Roster;
 pub(crate) struct Inquiry<'a> {
     /// Keys with their bytes and fingerprints.
     pub(crate) keys: Vec<(&'a Key, Option<Fingerprint>)>,
+    /// Keys with which a minted session is opened, and under which none is sent.
+    pub(crate) open_only: Vec<(&'a Key, Option<Fingerprint>)>,
     /// A key under which nothing was ever minted.
     pub(crate) decoy: &'a Key,
     /// Who answers.
@@ -67,6 +69,8 @@ pub(crate) struct Swept {
     pub(crate) sweep: Sweep,
     /// For people.
     pub(crate) status: Vec<MemberStatus>,
+    /// Where workers could not be told apart, what that leaves open.
+    pub(crate) residual: Option<String>,
 }
 
 /// Lists every consumer's members; who is known to be down holds no key and is no member.
@@ -137,10 +141,8 @@ pub(crate) async fn sweep(
         }
     }
     let mut listed_after: Vec<MemberIndex> = Vec::new();
-    let mut counts: Vec<ConsumerCount> = consumers
-        .iter()
-        .map(|consumer| ConsumerCount { declared: consumer.declared, members: 0 })
-        .collect();
+    let mut counts: Vec<ConsumerCount> =
+        consumers.iter().map(|consumer| ConsumerCount { declared: consumer.declared, members: 0 }).collect();
     for one in &listed {
         listed_after.extend(roster.enter(one.consumer, &one.member).into_iter().map(|(index, _)| index));
         if let Some(count) = counts.get_mut(usize::from(one.consumer)) {
@@ -162,7 +164,16 @@ pub(crate) async fn sweep(
         listed_after,
         consumers: counts,
     };
-    Ok(Swept { sweep, status: shown.into_values().flat_map(|showing| showing.status).collect() })
+    let anonymous = shown.values().filter(|showing| showing.anonymous_answers > 0).count();
+    let residual = (anonymous > 0).then(|| {
+        let fewest = shown.values().map(|showing| showing.anonymous_answers).filter(|answers| *answers > 0).min();
+        format!(
+            "{anonymous} members do not name their workers; each gave at least {} answers, and a stale worker among several \
+             could have slipped through",
+            fewest.unwrap_or(0)
+        )
+    });
+    Ok(Swept { residual, sweep, status: shown.into_values().flat_map(|showing| showing.status).collect() })
 }
 
 impl Listed {
@@ -219,11 +230,8 @@ async fn testify(
             let mut testimony = Testimony::default();
             for witness in inquiry.witnesses {
                 let question = Question {
-                    keys: inquiry
-                        .keys
-                        .iter()
-                        .map(|(key, fingerprint)| AskedKey { key, fingerprint: fingerprint.as_ref() })
-                        .collect(),
+                    keys: asked(&inquiry.keys),
+                    open_only: asked(&inquiry.open_only),
                     decoy: inquiry.decoy,
                     captured: captured
                         .iter()
@@ -246,6 +254,10 @@ async fn testify(
     answers.into_iter().map(|(_, listed, testimony)| (listed, testimony)).collect()
 }
 
+fn asked<'a>(keys: &'a [(&'a Key, Option<Fingerprint>)]) -> Vec<AskedKey<'a>> {
+    keys.iter().map(|(key, fingerprint)| AskedKey { key, fingerprint: fingerprint.as_ref() }).collect()
+}
+
 fn show(listed: Listed, testimony: Testimony, roster: &mut Roster, inquiry: &Inquiry<'_>) -> Showing {
     let mut claims = combine(&testimony.statements);
     let since = started_since(&listed.member, inquiry.read_since.map(|since| since.at));
@@ -256,7 +268,8 @@ fn show(listed: Listed, testimony: Testimony, roster: &mut Roster, inquiry: &Inq
     let mut status = Vec::new();
     for (index, worker) in roster.enter(listed.consumer, &listed.member) {
         // A worker that is named and did not answer has shown nothing, whatever its siblings said.
-        let answered = worker.as_ref().is_none_or(|name| testimony.workers.iter().any(|(answering, _)| answering == name));
+        let answered =
+            worker.as_ref().is_none_or(|name| testimony.workers.iter().any(|(answering, _)| answering == name));
         let claims = if answered { claims.clone() } else { Vec::new() };
         status.push(MemberStatus {
             consumer: listed.consumer.to_string(),
@@ -274,8 +287,7 @@ fn show(listed: Listed, testimony: Testimony, roster: &mut Roster, inquiry: &Inq
         });
     }
     let named: u32 = testimony.workers.iter().map(|(_, answers)| answers).sum();
-    let anonymous_answers =
-        u32::try_from(testimony.statements.len()).unwrap_or(u32::MAX).saturating_sub(named);
+    let anonymous_answers = u32::try_from(testimony.statements.len()).unwrap_or(u32::MAX).saturating_sub(named);
     Showing { listed, observations, status, captured: testimony.captured, anonymous_answers }
 }
 
@@ -368,8 +380,7 @@ mod tests {
 
     #[test]
     fn a_witness_that_knows_nothing_does_not_weaken_one_that_does() {
-        let claims =
-            combine(&[said(evidence::Answer::Unknown, Level::P3), said(evidence::Answer::Yes, Level::P2)]);
+        let claims = combine(&[said(evidence::Answer::Unknown, Level::P3), said(evidence::Answer::Yes, Level::P2)]);
         assert_eq!((claims[0].answer, claims[0].level), (Answer::Yes, EvidenceLevel::P2));
         let claims = combine(&[said(evidence::Answer::Yes, Level::P2), said(evidence::Answer::Yes, Level::P3)]);
         assert_eq!((claims[0].answer, claims[0].level), (Answer::Yes, EvidenceLevel::P3));

@@ -5,14 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use keyroll_adapters::stores::{Document, HiddenKey, Revision, SecretStore};
-use keyroll_keyring::{Configuration, Fields, Fingerprint, FoundKey, Key, KeyId, KeyState, Part, PartName};
+use keyroll_adapters::stores::{Document, HiddenKey, Revision, Versioned};
+use keyroll_keyring::{Configuration, Fields, Fingerprint, FoundKey, Key, KeyId, KeyState, Part, PartName, Profile};
 use keyroll_rotation::WorldConfiguration;
 
 use crate::error::EngineError;
 use crate::fingerprints::{Blinded, Fingerprints};
-use crate::layout::KeyLayout;
-use crate::stamp::{Ledger, StampBody};
+use crate::stamp::{Ledger, StampBody, StampError};
 
 /// One store as it was read.
 pub(crate) struct StoreView {
@@ -23,17 +22,15 @@ pub(crate) struct StoreView {
 }
 
 impl StoreView {
-    /// Reads `store` now.
-    pub(crate) async fn read(store: &dyn SecretStore, name: &str) -> Result<Self, EngineError> {
-        let location = store.describe().location;
-        let versioned = store.read().await?;
+    /// Understands what was read.
+    pub(crate) fn of(location: String, versioned: Versioned, name: &str) -> Result<Self, EngineError> {
         let stamp = match &versioned.document.stamp {
             None => None,
             Some(stamp) => {
                 let body = StampBody::decode(stamp)
                     .map_err(|error| EngineError::Stamp { location: location.clone(), reason: error.to_string() })?;
                 if body.name != name {
-                    let error = crate::stamp::StampError::OtherKey { found: body.name, expected: name.to_owned() };
+                    let error = StampError::OtherKey { found: body.name, expected: name.to_owned() };
                     return Err(EngineError::Stamp { location, reason: error.to_string() });
                 }
                 Some(body)
@@ -56,8 +53,12 @@ impl Materials {
     }
 
     pub(crate) fn insert(&mut self, fingerprints: &Fingerprints, id: KeyId, parts: Vec<Part>) {
-        self.ids.insert(fingerprints.blind(&parts), id);
-        self.by_id.insert(id, Key::with_parts(id, parts));
+        let blinded = fingerprints.blind(&parts);
+        // Parts that do not make a key (none at all, or two of one name) can't be used, and are as good as not there.
+        if let Ok(key) = Key::with_parts(id, parts) {
+            self.ids.insert(blinded, id);
+            self.by_id.insert(id, key);
+        }
     }
 
     pub(crate) fn forget(&mut self, id: KeyId) {
@@ -128,13 +129,13 @@ impl FieldsSay {
 
 /// Reads the fields against the ledger and keeps the bytes of the keys that it recognises.
 pub(crate) fn read_fields(
-    layout: &dyn KeyLayout,
+    profile: &Profile,
     ledger: &Ledger,
     materials: &mut Materials,
     fingerprints: &Fingerprints,
     fields: &Fields,
 ) -> FieldsSay {
-    let parsed = match layout.parse(fields) {
+    let parsed = match profile.parse(fields) {
         Ok(parsed) => parsed,
         Err(error) => return FieldsSay::Foreign(error.to_string()),
     };
@@ -175,13 +176,13 @@ pub(crate) fn read_fields(
 
 /// Gives keys that were there before Keyroll their ids: the last accept-only key the smallest, the active one the greatest.
 pub(crate) fn adopt(
-    layout: &dyn KeyLayout,
+    profile: &Profile,
     ledger: &mut Ledger,
     materials: &mut Materials,
     fingerprints: &Fingerprints,
     fields: &Fields,
 ) -> Result<Vec<KeyId>, EngineError> {
-    let parsed = layout.parse(fields)?;
+    let parsed = profile.parse(fields)?;
     let mut adopted = Vec::new();
     let found = parsed
         .accept_only
@@ -216,7 +217,7 @@ pub(crate) fn read_hidden(materials: &mut Materials, fingerprints: &Fingerprints
 
 /// The fields for `configuration`, newest accept-only key first.
 pub(crate) fn render(
-    layout: &dyn KeyLayout,
+    profile: &Profile,
     materials: &Materials,
     configuration: &WorldConfiguration,
 ) -> Result<Fields, EngineError> {
@@ -236,7 +237,7 @@ pub(crate) fn render(
         .filter(|id| **id != configuration.active)
         .map(|id| material(*id))
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(layout.render(&Configuration { active, accept_only })?)
+    Ok(profile.render(&Configuration { active, accept_only })?)
 }
 
 /// A second copy of a document, by name: secrets have no `Clone`.
@@ -257,11 +258,7 @@ pub(crate) fn copy_document(document: &Document) -> Document {
 }
 
 /// A key as a store hides it.
-pub(crate) fn hide(
-    key: &Key,
-    rotation: &str,
-    destroy_after: Option<keyroll_adapters::Timestamp>,
-) -> HiddenKey {
+pub(crate) fn hide(key: &Key, rotation: &str, destroy_after: Option<keyroll_adapters::Timestamp>) -> HiddenKey {
     HiddenKey {
         id: key.id(),
         rotation: rotation.to_owned(),

@@ -1,6 +1,28 @@
 //! A run from its first user to its last: the replicas of a scene, the front before them, the users on it.
 //!
 //! Whoever rotates does so between [`Lab::start`] and [`Lab::finish`]. The lab does not know who it is.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use std::time::Duration;
+//!
+//! use keyroll_fleetlab::lab::{Lab, LabOptions};
+//! use keyroll_fleetlab::procedures::{Pace, Procedure};
+//! use keyroll_fleetlab::scene::{Scene, SceneOptions};
+//! use keyroll_fleetlab::supervisor::LocalProcesses;
+//!
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! let procedure = Procedure::AppendToRing;
+//! let lifetime = Duration::from_secs(20);
+//! let (scene, first_key) = Scene::prepare(SceneOptions { mode: procedure.mode(), replicas: 3, lifetime })?;
+//! let scene = Arc::new(scene);
+//! let processes = Arc::new(LocalProcesses::of(&scene, std::env::current_exe()?, "demo-replica"));
+//! let lab = Lab::start(scene, processes, LabOptions::default()).await?;
+//! let run = lab.run(procedure, &first_key, Pace::default()).await?;
+//! assert!(run.sessions.lost > 0);
+//! # Ok(())
+//! # }
+//! ```
 
 use std::io;
 use std::sync::Arc;
@@ -13,7 +35,7 @@ use crate::procedures::{self, Pace, Procedure, ProcedureError};
 use crate::report::{Run, Sessions};
 use crate::scene::Scene;
 use crate::supervisor::{Supervisor, SupervisorError};
-use crate::users::{Crowd, CrowdError, CrowdOptions, Tally};
+use crate::users::{Crowd, CrowdError, CrowdOptions, Gauge, Tally};
 
 /// A fleet in use.
 pub struct Lab {
@@ -39,6 +61,8 @@ pub struct LabOptions {
     pub warm_up: Duration,
     /// How long they browse after it.
     pub tail: Duration,
+    /// When they go home at the latest; a run that takes longer is not judged.
+    pub longest: Duration,
 }
 
 impl Default for LabOptions {
@@ -47,8 +71,9 @@ impl Default for LabOptions {
             users: 60,
             seed: 1,
             think: (Duration::from_millis(100), Duration::from_millis(200)),
-            warm_up: Duration::from_millis(2500),
-            tail: Duration::from_millis(3000),
+            warm_up: Duration::from_millis(1500),
+            tail: Duration::from_millis(1500),
+            longest: Duration::from_secs(300),
         }
     }
 }
@@ -62,8 +87,8 @@ impl Lab {
     ) -> Result<Self, LabError> {
         let began = now();
         supervisor.start().await?;
+        procedures::all_healthy(&scene).await?;
         let addresses = scene.addresses();
-        procedures::all_healthy(&addresses).await?;
         let front = Front::start(addresses.clone()).await.map_err(LabError::Front)?;
         let crowd = Crowd::start(CrowdOptions {
             front: front.address(),
@@ -71,6 +96,7 @@ impl Lab {
             replicas: u32::try_from(addresses.len()).unwrap_or(u32::MAX),
             lifetime: scene.lifetime(),
             think: options.think,
+            longest: options.longest,
             seed: options.seed,
         });
         Ok(Self { crowd, front, supervisor, scene, options, began })
@@ -98,14 +124,17 @@ impl Lab {
         &self.scene
     }
 
-    /// What the users have seen so far.
-    pub fn tally(&self) -> Tally {
-        self.crowd.tally()
+    /// A view of what the users see, for a display.
+    pub fn gauge(&self) -> Gauge {
+        self.crowd.gauge()
     }
 
     /// Lets the users browse for a while longer, has them judge, and ends everything.
     pub async fn finish(self, procedure: impl Into<String>) -> Result<Run, LabError> {
         tokio::time::sleep(self.options.tail).await;
+        if self.began.elapsed() >= self.options.longest {
+            return Err(LabError::TooLong { longest: self.options.longest });
+        }
         let (tally, sessions) = self.crowd.finish().await?;
         let seconds = self.began.elapsed().as_secs_f64();
         self.front.stop().await;
@@ -127,6 +156,12 @@ pub enum LabError {
     /// The procedure stopped half way.
     #[error("the procedure was not carried out to its end")]
     Procedure(#[from] ProcedureError),
+    /// The users have gone home.
+    #[error("the run took longer than {} s, and its users have gone home; it was not judged", longest.as_secs())]
+    TooLong {
+        /// Their limit.
+        longest: Duration,
+    },
     /// The users were interrupted.
     #[error("the run was not judged")]
     Crowd(#[from] CrowdError),

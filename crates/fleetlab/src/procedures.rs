@@ -43,6 +43,12 @@ pub struct Pace {
     pub before_removal: Duration,
 }
 
+impl Default for Pace {
+    fn default() -> Self {
+        Self { between_restarts: Duration::from_millis(1500), before_removal: Duration::from_secs(20) }
+    }
+}
+
 impl Procedure {
     /// All of them.
     pub const ALL: [Self; 5] =
@@ -107,10 +113,10 @@ impl Procedure {
     }
 }
 
-/// Waits until every replica of `addresses` is healthy.
-pub async fn all_healthy(addresses: &[SocketAddr]) -> Result<(), ProcedureError> {
-    for (replica, address) in addresses.iter().enumerate() {
-        healthy_again(replica, *address, None).await?;
+/// Waits until every replica of `scene` is healthy.
+pub async fn all_healthy(scene: &Scene) -> Result<(), ProcedureError> {
+    for replica in 0..scene.addresses().len() {
+        healthy(scene, replica, None).await?;
     }
     Ok(())
 }
@@ -129,12 +135,14 @@ pub enum ProcedureError {
     #[error("the rolling restart stopped")]
     Restart(#[from] SupervisorError),
     /// A replica did not come back.
-    #[error("replica {replica} at {address} is not healthy after {} s; see its log beside the key file", DEADLINE.as_secs())]
+    #[error("replica {replica} at {address} is not healthy after {} s{}", DEADLINE.as_secs(), quoted(said))]
     NotBack {
         /// Which one.
         replica: usize,
         /// Where it should be.
         address: SocketAddr,
+        /// The last line of its log, if it wrote any.
+        said: Option<String>,
     },
 }
 
@@ -145,13 +153,14 @@ async fn rolling_restart(scene: &Scene, supervisor: &dyn Supervisor, pace: Pace)
         }
         let before = boot(address).await;
         supervisor.restart(replica).await?;
-        healthy_again(replica, address, before.as_deref()).await?;
+        healthy(scene, replica, before.as_deref()).await?;
     }
     Ok(())
 }
 
 /// Waits until another process than the one that booted as `before` is healthy.
-async fn healthy_again(replica: usize, address: SocketAddr, before: Option<&str>) -> Result<(), ProcedureError> {
+async fn healthy(scene: &Scene, replica: usize, before: Option<&str>) -> Result<(), ProcedureError> {
+    let address = scene.addresses()[replica];
     let back = async {
         loop {
             if let Some(boot) = boot(address).await
@@ -162,7 +171,15 @@ async fn healthy_again(replica: usize, address: SocketAddr, before: Option<&str>
             sleep(Duration::from_millis(50)).await;
         }
     };
-    timeout(DEADLINE, back).await.map_err(|_| ProcedureError::NotBack { replica, address })
+    timeout(DEADLINE, back).await.map_err(|_| {
+        let log = std::fs::read_to_string(scene.log(replica)).ok();
+        let said = log.as_deref().and_then(|log| log.lines().last()).map(str::to_owned);
+        ProcedureError::NotBack { replica, address, said }
+    })
+}
+
+fn quoted(said: &Option<String>) -> String {
+    said.as_ref().map(|line| format!("; it said: {line}")).unwrap_or_default()
 }
 
 async fn boot(address: SocketAddr) -> Option<String> {

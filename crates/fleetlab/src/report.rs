@@ -47,7 +47,7 @@ impl Document {
     /// The closing table, one line a run.
     pub fn table(&self) -> String {
         let mut table = Table::new();
-        table.load_style(presets::UTF8_HORIZONTAL_ONLY).force_no_tty();
+        table.load_style(presets::NOTHING).force_no_tty();
         table.set_header(["procedure", "sessions", "lost", "lost for good", "requests", "refused", "seconds"]);
         for run in &self.runs {
             table.add_row([
@@ -63,7 +63,7 @@ impl Document {
         for column in table.column_iter_mut().skip(1) {
             column.set_cell_alignment(CellAlignment::Right);
         }
-        table.to_string()
+        table.trim_fmt()
     }
 }
 

@@ -69,6 +69,11 @@ impl Scene {
         self.folder.path().join("keys")
     }
 
+    /// Where a replica's standard error goes, if the supervisor sends it there.
+    pub fn log(&self, replica: usize) -> PathBuf {
+        self.folder.path().join(format!("replica-{replica}.log"))
+    }
+
     /// Where each replica listens.
     pub fn addresses(&self) -> Vec<SocketAddr> {
         self.ports.iter().map(|port| (Ipv4Addr::LOCALHOST, *port).into()).collect()

@@ -37,7 +37,7 @@ pub struct LocalProcesses {
     program: PathBuf,
     subcommand: OsString,
     lines: Vec<Vec<OsString>>,
-    folder: PathBuf,
+    logs: Vec<PathBuf>,
     children: Mutex<Vec<Option<Group>>>,
 }
 
@@ -49,8 +49,8 @@ impl LocalProcesses {
             program: program.into(),
             subcommand: subcommand.into(),
             children: Mutex::new(lines.iter().map(|_| None).collect()),
+            logs: (0..lines.len()).map(|replica| scene.log(replica)).collect(),
             lines,
-            folder: scene.folder().to_owned(),
         }
     }
 
@@ -61,8 +61,7 @@ impl LocalProcesses {
 
     fn spawn(&self, replica: usize) -> Result<Group, SupervisorError> {
         let spawn = || {
-            let log =
-                File::options().create(true).append(true).open(self.folder.join(format!("replica-{replica}.log")))?;
+            let log = File::options().create(true).append(true).open(&self.logs[replica])?;
             let mut command = Command::new(&self.program);
             command.arg(&self.subcommand).args(&self.lines[replica]);
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).process_group(0).kill_on_drop(true);

@@ -63,16 +63,16 @@ async fn naive_order_loses(procedure: Procedure) -> Result<(), Failed> {
 }
 
 async fn protocol_order_loses_none() -> Result<(), Failed> {
-    let (scene, old) = scene(Mode::Sealed, 4)?;
+    let (scene, old) = scene(Mode::Sealed, 3)?;
     let new = Key::single(KeyId(2), Secret::from_bytes((100..132).map(|byte| byte ^ 0x5a).collect()));
     let supervisor = processes(&scene)?;
     let lab = Lab::start(Arc::clone(&scene), Arc::clone(&supervisor) as _, options()).await?;
     lab.warm_up().await;
     let both = |active: &Key, other: &Key, state| ring(active, vec![(other.duplicate(), state)]);
-    roll(&scene, &*supervisor, &both(&old, &new, KeyState::ActiveForProcessing)?).await?;
-    roll(&scene, &*supervisor, &both(&new, &old, KeyState::Deactivated)?).await?;
+    roll(&scene, &supervisor, &both(&old, &new, KeyState::ActiveForProcessing)?).await?;
+    roll(&scene, &supervisor, &both(&new, &old, KeyState::Deactivated)?).await?;
     tokio::time::sleep(scene.lifetime()).await;
-    roll(&scene, &*supervisor, &ring(&new, Vec::new())?).await?;
+    roll(&scene, &supervisor, &ring(&new, Vec::new())?).await?;
     let run = lab.finish("keyroll").await?;
     check(run.sessions.lost == 0, "no session is lost", &run)?;
     check(run.refused == 0, "every request is answered", &run)?;
@@ -94,7 +94,7 @@ async fn sealed_replica_reports() -> Result<(), Failed> {
     let supervisor = processes(&scene)?;
     supervisor.start().await?;
     let address = scene.addresses()[0];
-    all_healthy(&[address]).await?;
+    all_healthy(&scene).await?;
     let fingerprint = key.fingerprint()?.to_string();
     let report: serde_json::Value = serde_json::from_str(&page(address, "GET /.keyroll/ring", "")?.1)?;
     same(&report["active"], &fingerprint)?;
@@ -108,6 +108,8 @@ async fn sealed_replica_reports() -> Result<(), Failed> {
     let minted = format!("keyroll_sessions_minted_total{{key=\"{fingerprint}\"}}");
     let before = page(address, "GET /metrics", "")?.1;
     same(&[before.contains(&format!("{opened} 0\n")), before.contains(&format!("{minted} 0\n"))], &[true, true])?;
+    let info = format!("keyroll_key_info{{key=\"{fingerprint}\",state=\"active\"}} 1\n");
+    same(&before.contains(&info), &true)?;
     let (head, _) = page(address, "POST /login", "user=user-1")?;
     let cookie = head.lines().find_map(|line| line.strip_prefix("set-cookie: ")).ok_or("no cookie is set")?;
     let cookie = cookie.split(';').next().unwrap_or_default();
@@ -138,7 +140,7 @@ async fn replica_ends_with_its_owner() -> Result<(), Failed> {
     let words = scene.command_lines().swap_remove(0);
     let args = Args { owner: Some(owner.id()), ..Args::parse(words)? };
     let mut replica = Command::new(std::env::current_exe()?).arg(SUBCOMMAND).args(args.words()).spawn()?;
-    let healthy = all_healthy(&[args.address()]).await;
+    let healthy = until("the replica answers", || page(args.address(), "GET /healthz", "").is_ok()).await;
     owner.kill()?;
     owner.wait()?;
     let ended = until("the replica ends", || replica.try_wait().is_ok_and(|status| status.is_some())).await;
@@ -172,8 +174,8 @@ fn options() -> LabOptions {
     LabOptions {
         users: 12,
         seed: 3,
-        warm_up: Duration::from_millis(1600),
-        tail: Duration::from_millis(2500),
+        warm_up: Duration::from_millis(1200),
+        tail: Duration::from_millis(1000),
         ..LabOptions::default()
     }
 }
@@ -186,7 +188,7 @@ async fn roll(scene: &Scene, supervisor: &LocalProcesses, keys: &Secret) -> Resu
     scene.write_keys(keys)?;
     for (replica, address) in scene.addresses().into_iter().enumerate() {
         supervisor.restart(replica).await?;
-        all_healthy(&[address]).await?;
+        until("it is back", || page(address, "GET /healthz", "").is_ok()).await?;
     }
     Ok(())
 }
@@ -245,14 +247,15 @@ fn in_runtime(test: impl Future<Output = Result<(), Failed>>) -> Result<(), Fail
 #[expect(clippy::print_stderr, reason = "as a replica it has a log")]
 fn serve(words: impl Iterator<Item = OsString>) -> ExitCode {
     let replica = async {
-        let args = Args::parse(words).map_err(|err| err.to_string())?;
-        replica::run(args).await.map_err(|err| err.to_string())
+        replica::run(Args::parse(words)?).await?;
+        Ok::<_, Box<dyn std::error::Error>>(())
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    match runtime.map_err(|err| err.to_string()).and_then(|runtime| runtime.block_on(replica)) {
+    match runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(replica)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
-            eprintln!("{err}");
+            let chain = std::iter::successors(Some(&*err), |err| err.source());
+            eprintln!("{}", chain.map(ToString::to_string).collect::<Vec<_>>().join(": "));
             ExitCode::FAILURE
         }
     }

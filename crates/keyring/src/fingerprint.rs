@@ -159,3 +159,70 @@ const PREFIX: &str = "kf1:";
 const SALT: &[u8] = b"keyroll.dev/fingerprint/v1";
 const DIGEST_BYTES: usize = 16;
 const ROUNDS: NonZeroU32 = NonZeroU32::new(600_000).unwrap();
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::{PartName, Secret};
+
+    fn vectors() -> Value {
+        serde_json::from_str(include_str!("../vectors/fingerprints.json")).expect("vectors are JSON")
+    }
+
+    fn entries<'a>(vectors: &'a Value, list: &str) -> &'a [Value] {
+        let entries = vectors[list].as_array().expect("a list");
+        assert!(!entries.is_empty());
+        entries
+    }
+
+    fn parts(entry: &Value) -> Vec<Part> {
+        let texts = entry["parts"].as_array().expect("parts");
+        let part = |(index, text): (usize, &Value)| Part {
+            name: PartName(format!("part {index}")),
+            material: Secret::from_hex(text.as_str().expect("text").as_bytes()).expect("hexadecimal"),
+        };
+        texts.iter().enumerate().map(part).collect()
+    }
+
+    #[test]
+    fn fingerprints_are_those_that_python_computes() {
+        let mut seen = std::collections::BTreeSet::new();
+        for entry in entries(&vectors(), "vectors") {
+            let fingerprint = Fingerprint::of(&parts(entry)).expect("a strong key");
+            assert_eq!(fingerprint.as_str(), entry["fingerprint"], "{}", entry["name"]);
+            assert_eq!(Fingerprint::parse(fingerprint.as_str()), Ok(fingerprint.clone()));
+            assert!(seen.insert(fingerprint), "{} has the fingerprint of another vector", entry["name"]);
+        }
+    }
+
+    #[test]
+    fn a_weak_key_has_no_fingerprint() {
+        for entry in entries(&vectors(), "refused") {
+            assert_eq!(Fingerprint::of(&parts(entry)), Err(FingerprintError::TooWeak), "{}", entry["name"]);
+        }
+        assert_eq!(Fingerprint::of(&[]), Err(FingerprintError::TooWeak));
+    }
+
+    #[test]
+    fn only_the_exact_form_is_a_fingerprint() {
+        for text in entries(&vectors(), "malformed") {
+            let text = text.as_str().expect("text");
+            assert_eq!(Fingerprint::parse(text), Err(FingerprintError::Malformed), "{text}");
+            assert!(serde_json::from_value::<Fingerprint>(Value::from(text)).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_foreign_scheme_is_tagged_and_never_takes_our_name() {
+        let foreign = ForeignFingerprint::parse("sha256-8:32db91b1fb9d4e34").expect("well formed");
+        assert_eq!((foreign.scheme(), foreign.text()), ("sha256-8", "32db91b1fb9d4e34"));
+        assert_eq!(foreign.to_string(), "sha256-8:32db91b1fb9d4e34");
+        for wrong in
+            ["32db91b1fb9d4e34", ":x", "sha256-8:", "SHA:x", "8sha:x", "kf1:x", "kf2:x", "kf:x", "a b:x", "a:x y"]
+        {
+            assert_eq!(ForeignFingerprint::parse(wrong), Err(FingerprintError::Malformed), "{wrong}");
+        }
+    }
+}

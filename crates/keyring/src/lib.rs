@@ -11,6 +11,7 @@ pub mod ring_file;
 pub mod sealed;
 mod secret;
 pub mod strength;
+mod wipe;
 
 pub use fingerprint::{Fingerprint, FingerprintError, ForeignFingerprint};
 pub use key::{Key, KeyError, KeyId, KeyState, Part, PartName};

@@ -9,15 +9,20 @@ use aws_lc_rs::rand;
 use zeroize::Zeroizing;
 
 use crate::{
-    Encoding, Key, KeyError, KeyId, Part, PartName, Secret, SecretError,
-    ring_file::RingFileError,
+    Encoding, Key, KeyError, KeyId, Part, PartName, Secret,
     strength::{self, Requirement, Weakness},
 };
 
 mod data;
+mod error;
 mod fields;
+mod layout;
 mod lint;
 
+use layout::{ACCEPT, ACTIVE, Accept, CONTENT, Layout};
+
+pub use error::ProfileError;
+pub use layout::Slots;
 pub use lint::{Finding, SourceFile};
 
 /// The name of a field in a secret store: an environment variable, a key of a Kubernetes Secret, a path in a document.
@@ -50,6 +55,13 @@ pub struct FoundKey {
     pub id: Option<KeyId>,
     /// The parts, in the profile's order.
     pub parts: Vec<Part>,
+}
+
+impl FoundKey {
+    /// The key itself, under the id that the caller knows it by.
+    pub fn into_key(self, id: KeyId) -> Result<Key, KeyError> {
+        Key::with_parts(id, self.parts)
+    }
 }
 
 /// The configuration that a store's fields hold.
@@ -123,6 +135,28 @@ impl Profile {
         Ok(self)
     }
 
+    /// The same profile with other fields for the accepted keys. One field takes the place of the profile's own, in the same
+    /// form; several hold one key each.
+    pub fn with_accept_fields(mut self, names: &[FieldName]) -> Result<Self, ProfileError> {
+        let Layout::Separate(places) = &mut self.layout else {
+            return Err(ProfileError::UnknownRole { role: ACCEPT.to_owned(), known: vec![CONTENT.to_owned()] });
+        };
+        let [place] = &mut places[..] else {
+            let known = self.roles().into_keys().collect();
+            return Err(ProfileError::UnknownRole { role: ACCEPT.to_owned(), known });
+        };
+        match (&mut place.accept, names) {
+            (_, []) => {}
+            (Accept::Nowhere, _) => {
+                return Err(ProfileError::UnknownRole { role: ACCEPT.to_owned(), known: vec![ACTIVE.to_owned()] });
+            }
+            (Accept::List { field, .. }, [name]) => *field = name.clone(),
+            (accept, names) => *accept = Accept::Slots(names.to_vec()),
+        }
+        self.refuse_doubled_fields()?;
+        Ok(self)
+    }
+
     /// The profile's name, with its variant.
     pub fn name(&self) -> &str {
         &self.name
@@ -182,6 +216,12 @@ impl Profile {
         let key = Key::with_parts(id, parts).map_err(ProfileError::Key)?;
         self.check(key.parts()).map_err(|weaknesses| ProfileError::WeakCandidate { weaknesses })?;
         Ok(key)
+    }
+
+    /// A part of a key as it stands in a field.
+    pub fn encode_part(&self, part: &Part) -> Secret {
+        let rule = self.parts.iter().find(|rule| rule.name == part.name).unwrap_or(&self.parts[0]);
+        part.material.encoded(rule.encoding)
     }
 
     /// Makes a key of material that an operator gives, in the form in which it stands in a field.
@@ -271,29 +311,6 @@ impl Profile {
     }
 }
 
-/// How many keys can be accepted beside the active one.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-#[expect(clippy::exhaustive_enums, reason = "none, so many, or any number")]
-pub enum Slots {
-    /// The framework knows one key, so no order of writes keeps the sessions.
-    OneKeyOnly,
-    /// So many.
-    Limited(usize),
-    /// Any number.
-    Unlimited,
-}
-
-impl Slots {
-    /// Whether that many keys fit beside the active one.
-    pub fn hold(self, keys: usize) -> bool {
-        match self {
-            Self::OneKeyOnly => keys == 0,
-            Self::Limited(limit) => keys <= limit,
-            Self::Unlimited => true,
-        }
-    }
-}
-
 /// What a framework does with a session that it read under an accept-only key.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "it seals it again or it does not")]
@@ -333,149 +350,6 @@ pub enum ErrorPlace {
     Response,
 }
 
-/// Why a profile does not do it. It holds no key bytes.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ProfileError {
-    /// There is no such profile.
-    #[error("there is no profile `{name}`; there are {}", list(known))]
-    Unknown {
-        /// The name that was asked for.
-        name: String,
-        /// Those that there are.
-        known: Vec<String>,
-    },
-    /// The profile has no such variant.
-    #[error("the profile `{profile}` has no variant `{variant}`")]
-    NoSuchVariant {
-        /// The profile.
-        profile: String,
-        /// The variant.
-        variant: String,
-    },
-    /// The profile is not what `docs/adding/framework.md` says.
-    #[error("the profile can't be read: {reason}")]
-    Malformed {
-        /// What and where.
-        reason: String,
-    },
-    /// A field name for a role that the profile does not have.
-    #[error("the profile has no field for `{role}`; it has {}", list(known))]
-    UnknownRole {
-        /// The role.
-        role: String,
-        /// Those that there are.
-        known: Vec<String>,
-    },
-    /// Two roles have one field.
-    #[error("the field `{field}` has two roles")]
-    DoubledField {
-        /// Which field.
-        field: FieldName,
-    },
-    /// The system gave no random bytes.
-    #[error("the system gave no random bytes; nothing was generated")]
-    NoRandomness,
-    /// What was generated is weak: the generator or the profile is broken.
-    #[error("the generated key was refused: {}", weaknesses.iter().map(|(part, weakness)| format!("part `{part}`: {weakness}")).collect::<Vec<_>>().join("; "))]
-    WeakCandidate {
-        /// What is wrong.
-        weaknesses: Vec<(PartName, Weakness)>,
-    },
-    /// Material that an operator gave does not decode.
-    #[error("the key can't be read")]
-    Material(#[source] SecretError),
-    /// One text can't hold a key of several parts.
-    #[error("a key of this profile has the parts {}, so one text can't hold it", list(parts))]
-    SeveralParts {
-        /// Which parts.
-        parts: Vec<PartName>,
-    },
-    /// Parts that do not make a key.
-    #[error("the parts do not make a key")]
-    Key(#[source] KeyError),
-    /// The field of the active key is absent.
-    #[error("the field `{field}` is absent, and the active key should be there")]
-    ActiveAbsent {
-        /// Which field.
-        field: FieldName,
-    },
-    /// The field of the active key is empty.
-    #[error("the field `{field}` is empty, and the active key should be there")]
-    ActiveEmpty {
-        /// Which field.
-        field: FieldName,
-    },
-    /// A list with nothing between two separators. A framework may accept sessions under the empty key, which anybody has.
-    #[error("the list in the field `{field}` has an empty entry; remove the separator that stands too much")]
-    EmptyEntry {
-        /// Which field.
-        field: FieldName,
-    },
-    /// A field does not decode.
-    #[error("the field `{field}` can't be read")]
-    Field {
-        /// Which field.
-        field: FieldName,
-        /// Why.
-        #[source]
-        source: SecretError,
-    },
-    /// A ring file is not one.
-    #[error("the field `{field}` is not a ring file")]
-    RingFile {
-        /// Which field.
-        field: FieldName,
-        /// Why.
-        #[source]
-        source: RingFileError,
-    },
-    /// One part accepts more keys than another.
-    #[error("the field `{field}` holds {found} keys, and the fields of the other parts hold {expected}")]
-    UnevenParts {
-        /// Which field.
-        field: FieldName,
-        /// How many keys are in it.
-        found: usize,
-        /// How many are in the others.
-        expected: usize,
-    },
-    /// Two accepted keys are the same.
-    #[error("the fields hold the same key twice; remove it from the accepted ones")]
-    SameKeyTwice,
-    /// More accept-only keys than the framework has room for.
-    #[error(
-        "{keys} keys are to be accepted beside the active one, and the framework has room for {room}; drain one first"
-    )]
-    NoRoom {
-        /// How many are to be accepted.
-        keys: usize,
-        /// How many fit.
-        room: usize,
-    },
-    /// A key that the framework would read as something else.
-    #[error("the key {id} can't be written to the field `{field}`: {reason}")]
-    Unwritable {
-        /// Which key.
-        id: KeyId,
-        /// Which field.
-        field: FieldName,
-        /// Why.
-        reason: &'static str,
-    },
-    /// A key that lacks a part of the profile, or has another.
-    #[error("the key {id} does not have the parts {}", list(parts))]
-    WrongParts {
-        /// Which key.
-        id: KeyId,
-        /// Which parts the profile has.
-        parts: Vec<PartName>,
-    },
-    /// The configuration is not a ring.
-    #[error("the configuration is not a valid ring")]
-    Ring(#[source] crate::RingError),
-}
-
 /// How one part of a key is made and written.
 #[derive(Clone, Debug)]
 struct PartRule {
@@ -487,165 +361,14 @@ struct PartRule {
     random_form: Encoding,
 }
 
-/// Which fields hold what.
-#[derive(Clone, Debug)]
-enum Layout {
-    /// One field for the active key and others for the accepted ones, for each part in the order of the parts.
-    Separate(Vec<Place>),
-    /// One field that holds a ring file.
-    RingFile { field: FieldName },
-}
-
-#[derive(Clone, Debug)]
-struct Place {
-    /// What stands before the role's name: nothing where there is one part only.
-    prefix: String,
-    active: FieldName,
-    accept: Accept,
-}
-
-/// How the accept-only keys of one part are held.
-#[derive(Clone, Debug)]
-enum Accept {
-    /// Not at all.
-    Nowhere,
-    /// One field with all of them.
-    List { field: FieldName, separator: u8 },
-    /// One field for each.
-    Slots(Vec<FieldName>),
-}
-
-impl Accept {
-    fn slots(&self) -> Slots {
-        match self {
-            Self::Nowhere => Slots::OneKeyOnly,
-            Self::List { .. } => Slots::Unlimited,
-            Self::Slots(fields) => Slots::Limited(fields.len()),
-        }
-    }
-}
-
-impl Layout {
-    fn roles(&self) -> BTreeMap<String, FieldName> {
-        let mut roles = BTreeMap::new();
-        match self {
-            Self::RingFile { field } => {
-                roles.insert(CONTENT.to_owned(), field.clone());
-            }
-            Self::Separate(places) => {
-                for place in places {
-                    roles.insert(format!("{}{ACTIVE}", place.prefix), place.active.clone());
-                    match &place.accept {
-                        Accept::Nowhere => {}
-                        Accept::List { field, .. } => {
-                            roles.insert(format!("{}{ACCEPT}", place.prefix), field.clone());
-                        }
-                        Accept::Slots(fields) => {
-                            roles.extend(
-                                fields
-                                    .iter()
-                                    .enumerate()
-                                    .map(|(index, field)| (slot_role(place, index), field.clone())),
-                            );
-                        }
-                    }
-                }
-            }
-        }
-        roles
-    }
-
-    fn field_mut(&mut self, role: &str) -> Option<&mut FieldName> {
-        match self {
-            Self::RingFile { field } => (role == CONTENT).then_some(field),
-            Self::Separate(places) => places.iter_mut().find_map(|place| {
-                let name = role.strip_prefix(place.prefix.as_str())?;
-                match (&mut place.accept, name) {
-                    (_, ACTIVE) => Some(&mut place.active),
-                    (Accept::List { field, .. }, ACCEPT) => Some(field),
-                    (Accept::Slots(fields), name) => {
-                        let index = match name {
-                            ACCEPT => 0,
-                            name => {
-                                name.strip_prefix(ACCEPT)?.strip_prefix('-')?.parse::<usize>().ok()?.checked_sub(1)?
-                            }
-                        };
-                        fields.get_mut(index)
-                    }
-                    (Accept::Nowhere | Accept::List { .. }, _) => None,
-                }
-            }),
-        }
-    }
-}
-
 #[derive(Clone, Debug)]
 struct CodecChoice {
     name: String,
     params: BTreeMap<String, String>,
 }
 
-fn slot_role(place: &Place, index: usize) -> String {
-    match index {
-        0 => format!("{}{ACCEPT}", place.prefix),
-        index => format!("{}{ACCEPT}-{}", place.prefix, index + 1),
-    }
-}
-
-fn list(names: &[impl std::fmt::Display]) -> String {
-    names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
-}
-
-const ACTIVE: &str = "active";
-const ACCEPT: &str = "accept";
-const CONTENT: &str = "content";
-
 const BUILTIN: &[(&str, &str)] =
     &[("keyroll", include_str!("../profiles/keyroll.toml")), ("rails", include_str!("../profiles/rails.toml"))];
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn field(name: &str) -> FieldName {
-        FieldName(name.to_owned())
-    }
-
-    fn text(fields: &Fields, name: &str) -> Option<String> {
-        fields.0[&field(name)].as_ref().map(|secret| secret.expose_text().expect("text").to_owned())
-    }
-
-    #[test]
-    fn every_builtin_profile_and_variant_parses_and_makes_keys_that_it_accepts_and_reads_back() {
-        let names = Profile::names();
-        assert_eq!(names, ["keyroll", "rails", "rails/single-slot"]);
-        for name in names {
-            let profile = Profile::builtin(&name).expect("a builtin profile");
-            assert_eq!(profile.name(), name);
-            let (first, second) =
-                (profile.candidate(KeyId(1)).expect("a key"), profile.candidate(KeyId(2)).expect("a key"));
-            assert!(!first.shares_material(&second));
-            for (active, other) in [(&first, &second), (&second, &first)] {
-                let fields = profile.render(&Configuration { active, accept_only: vec![other] }).expect("fields");
-                assert!(profile.fields().iter().all(|field| fields.0.contains_key(field)));
-                let parsed = profile.parse(&fields).expect("a configuration");
-                assert!(parsed.active.parts[0].material.ct_eq(active.material()));
-                assert_eq!(parsed.accept_only.len(), 1);
-                assert!(parsed.accept_only[0].parts[0].material.ct_eq(other.material()));
-                assert_eq!(profile.lint_fields(&fields), []);
-            }
-        }
-    }
-
-    #[test]
-    fn rails_keys_are_128_hexadecimal_digits_as_text() {
-        let profile = Profile::builtin("rails").expect("the profile");
-        let key = profile.candidate(KeyId(7)).expect("a key");
-        let digits = key.material().expose_text().expect("text");
-        assert_eq!(digits.len(), 128);
-        assert!(digits.bytes().all(|digit| matches!(digit, b'0'..=b'9' | b'a'..=b'f')));
-        let fields = profile.render(&Configuration { active: &key, accept_only: vec![] }).expect("fields");
-        assert_eq!(text(&fields, "SECRET_KEY_BASE").as_deref(), Some(digits));
-        assert_eq!(text(&fields, "SECRET_KEY_BASE_ACCEPT"), None);
-    }
-}
+mod tests;

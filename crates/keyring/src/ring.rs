@@ -421,3 +421,191 @@ enum Minted {
     Never,
     Before,
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::Secret;
+
+    fn key(id: u32, fill: u8) -> Key {
+        Key::single(KeyId(id), Secret::from_bytes(vec![fill; 32]))
+    }
+
+    /// A strong key, for tests that need fingerprints.
+    fn strong(id: u32, seed: u8) -> Key {
+        let bytes = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &[seed]);
+        Key::single(KeyId(id), Secret::from_bytes(bytes.as_ref().to_vec()))
+    }
+
+    fn ids<'a>(keys: impl Iterator<Item = &'a Key>) -> Vec<u32> {
+        keys.map(|key| key.id().0).collect()
+    }
+
+    #[test]
+    fn a_rotation_and_its_rollback_go_through_the_ring() {
+        let mut ring = Ring::new(key(1, 1));
+        ring.stage(key(2, 2)).expect("staged");
+        assert!(matches!(ring.lookup(KeyId(2)), Lookup::Unknown), "no member knows a candidate");
+        assert_eq!(
+            ring.promote(KeyId(2)),
+            Err(RingError::NotFromHere { id: KeyId(2), state: KeyState::PreActivation })
+        );
+        ring.accept(KeyId(2)).expect("accepted");
+        assert_eq!(ring.state(KeyId(2)), Some(KeyState::ActiveForProcessing));
+        ring.promote(KeyId(2)).expect("promoted");
+        assert_eq!((ring.active().id(), ids(ring.accept_only())), (KeyId(2), vec![1]));
+        assert_eq!(ring.state(KeyId(1)), Some(KeyState::Deactivated));
+        ring.retire(KeyId(1)).expect("retired");
+        assert!(matches!(ring.lookup(KeyId(1)), Lookup::Retired));
+        // Rollback from the last stages: trusted again first, then promoted.
+        ring.accept(KeyId(1)).expect("trusted again");
+        ring.promote(KeyId(1)).expect("promoted again");
+        ring.retire(KeyId(2)).expect("retired");
+        ring.destroy(KeyId(2), None).expect("destroyed");
+        assert_eq!(ring.accept(KeyId(2)), Err(RingError::NeverReturns { id: KeyId(2), state: KeyState::Destroyed }));
+        assert_eq!(ids(ring.accepted()), [1]);
+        assert_eq!(ring.next_id(), Ok(KeyId(3)));
+    }
+
+    #[test]
+    fn a_cutover_leaves_one_accepted_key_and_what_it_replaced_can_come_back() {
+        let mut ring = Ring::new(key(1, 1));
+        ring.stage(key(2, 2)).expect("staged");
+        ring.accept(KeyId(2)).expect("accepted");
+        ring.stage(key(3, 3)).expect("staged");
+        ring.cut_over(KeyId(3)).expect("cut over");
+        assert_eq!(ids(ring.accepted()), [3]);
+        assert_eq!(ids(ring.retired()), [2, 1]);
+        ring.cut_over(KeyId(1)).expect("rolled back");
+        assert_eq!(ids(ring.accepted()), [1]);
+    }
+
+    #[test]
+    fn a_compromised_key_never_returns_under_its_own_or_another_id() {
+        let mut ring = Ring::new(strong(1, 1));
+        ring.stage(strong(2, 2)).expect("staged");
+        assert!(matches!(ring.compromise(KeyId(1), None), Err(RingError::StillActive { .. })));
+        ring.cut_over(KeyId(2)).expect("cut over");
+        let fingerprint = strong(1, 1).fingerprint().expect("a strong key");
+        let taken = ring.compromise(KeyId(1), Some(fingerprint)).expect("compromised");
+        assert!(taken.shares_material(&strong(9, 1)), "the caller proves with it that members reject it");
+        let never = RingError::NeverReturns { id: KeyId(1), state: KeyState::Compromised };
+        assert_eq!(ring.accept(KeyId(1)), Err(never.clone()));
+        assert_eq!(ring.cut_over(KeyId(1)), Err(never.clone()));
+        assert_eq!(ring.promote(KeyId(1)), Err(never));
+        let returned = RingError::Returned { id: KeyId(5), gone: KeyId(1), state: KeyState::Compromised };
+        assert_eq!(ring.stage(strong(5, 1)), Err(returned));
+        ring.stage(strong(5, 5)).expect("another key");
+    }
+
+    #[test]
+    fn an_id_that_left_is_retired_and_one_that_never_came_is_unknown() {
+        let mut ring = Ring::new(key(4, 4));
+        assert!(matches!(ring.lookup(KeyId(3)), Lookup::Retired));
+        assert!(matches!(ring.lookup(KeyId(5)), Lookup::Unknown));
+        assert_eq!(ring.stage(key(3, 3)), Err(RingError::IdDoesNotGrow { id: KeyId(3), highest: KeyId(4) }));
+        let ring = Ring::new(key(u32::MAX, 1));
+        assert_eq!(ring.next_id(), Err(RingError::IdsUsedUp));
+    }
+
+    #[test]
+    fn one_shared_part_is_shared_material() {
+        let part = |name: &str, fill| crate::Part {
+            name: crate::PartName(name.into()),
+            material: Secret::from_bytes(vec![fill; 32]),
+        };
+        let mut ring = Ring::new(Key::with_parts(KeyId(1), vec![part("a", 1), part("b", 2)]).expect("a key"));
+        let crossed = Key::with_parts(KeyId(2), vec![part("a", 3), part("b", 1)]).expect("a key");
+        assert_eq!(ring.stage(crossed), Err(RingError::SharedMaterial { ids: [KeyId(1), KeyId(2)] }));
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Step {
+        Stage { id: u32, fill: u8 },
+        Accept(u32),
+        Promote(u32),
+        Retire(u32),
+        CutOver(u32),
+        Compromise(u32),
+        Destroy(u32),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        let id = 0_u32..12;
+        prop_oneof![
+            4 => (id.clone(), 0_u8..14).prop_map(|(id, fill)| Step::Stage { id, fill }),
+            3 => id.clone().prop_map(Step::Accept),
+            3 => id.clone().prop_map(Step::Promote),
+            2 => id.clone().prop_map(Step::Retire),
+            1 => id.clone().prop_map(Step::CutOver),
+            1 => id.clone().prop_map(Step::Compromise),
+            1 => id.prop_map(Step::Destroy),
+        ]
+    }
+
+    fn take(ring: &mut Ring, step: Step) -> Result<(), RingError> {
+        match step {
+            Step::Stage { id, fill } => ring.stage(key(id, fill)),
+            Step::Accept(id) => ring.accept(KeyId(id)),
+            Step::Promote(id) => ring.promote(KeyId(id)),
+            Step::Retire(id) => ring.retire(KeyId(id)),
+            Step::CutOver(id) => ring.cut_over(KeyId(id)),
+            Step::Compromise(id) => ring.compromise(KeyId(id), None).map(drop),
+            Step::Destroy(id) => ring.destroy(KeyId(id), None),
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(500))]
+
+        #[test]
+        fn no_sequence_of_steps_makes_an_illegal_ring(steps in prop::collection::vec(step(), 0..60)) {
+            let mut ring = Ring::new(key(0, 0));
+            let mut dead = BTreeSet::new();
+            for step in steps {
+                let before = (ring.states(), ids(ring.accepted()), ring.highest);
+                let active_before = ring.active().id();
+                let outcome = take(&mut ring, step);
+                let states = ring.states();
+                if outcome.is_err() {
+                    prop_assert_eq!(&before, &(states, ids(ring.accepted()), ring.highest), "a refused step changes nothing");
+                    continue;
+                }
+                // Exactly one active key, and it is accepted.
+                prop_assert_eq!(states.values().filter(|state| **state == KeyState::Active).count(), 1);
+                prop_assert_eq!(ids(ring.accepted())[0], ring.active().id().0);
+                // A key becomes active only from among the accepted ones, cutovers by name excepted.
+                if ring.active().id() != active_before && !matches!(step, Step::CutOver(_)) {
+                    prop_assert!(before.1.contains(&ring.active().id().0));
+                    prop_assert!(ids(ring.accepted()).contains(&active_before.0), "promotion takes nobody away");
+                }
+                // Nothing leaves the ring's memory, ids only grow, and no two keys share material.
+                prop_assert!(before.0.keys().all(|id| states.contains_key(id)));
+                prop_assert!(states.keys().filter(|id| !before.0.contains_key(id)).all(|id| *id > before.2));
+                let held: Vec<_> = ring.held().collect();
+                for (index, key) in held.iter().enumerate() {
+                    prop_assert!(held[..index].iter().all(|earlier| !earlier.shares_material(key)));
+                }
+                // What is compromised or destroyed stays so.
+                let now_dead: BTreeSet<_> = states
+                    .iter()
+                    .filter(|(_, state)| matches!(state, KeyState::Compromised | KeyState::Destroyed))
+                    .map(|(id, _)| *id)
+                    .collect();
+                prop_assert!(now_dead.is_superset(&dead));
+                prop_assert!(ring.accepted().all(|key| !now_dead.contains(&key.id())));
+                dead = now_dead;
+                // Whoever reads the file sees the same accepted keys.
+                let again = crate::ring_file::parse(crate::ring_file::render(&ring).expose()).expect("a ring file");
+                prop_assert_eq!(ids(again.accepted()), ids(ring.accepted()));
+                for key in ring.accepted() {
+                    prop_assert!(matches!(again.lookup(key.id()), Lookup::Accepted(found) if found.shares_material(key)));
+                }
+            }
+        }
+    }
+}

@@ -3,6 +3,8 @@
 //! The writer gives the same bytes for the same ring. Candidates and the material of retired keys are left out: what
 //! applications read holds only what they may accept. `docs/reference/ring-file.md` defines it for other languages.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
@@ -47,9 +49,11 @@ pub fn render(ring: &Ring) -> Secret {
     retired.sort_by_key(|entry| std::cmp::Reverse(entry.id));
     let file = FileOut { version: VERSION, active, accept, retired };
     // Room for everything at once: a buffer that grows leaves copies behind that nobody wipes.
-    let mut text = Vec::with_capacity(file.room());
+    let room = file.room();
+    let mut text = Vec::with_capacity(room);
     serde_json::to_writer_pretty(&mut text, &file).unwrap_or_else(|_| unreachable!("writing to memory does not fail"));
     text.push(b'\n');
+    debug_assert!(text.len() <= room, "the buffer grew and left a copy behind");
     Secret::from_bytes(text)
 }
 
@@ -159,7 +163,8 @@ struct AcceptIn<'a> {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PartIn<'a> {
-    name: &'a str,
+    #[serde(borrow)]
+    name: Cow<'a, str>,
     /// Borrowed from the text, so that decoding makes the only copy.
     material: &'a str,
 }
@@ -203,7 +208,7 @@ fn key(id: KeyId, parts: &[PartIn<'_>]) -> Result<Key, RingFileError> {
             if material.is_empty() {
                 return Err(RingFileError::EmptyMaterial { id });
             }
-            Ok(Part { name: PartName(part.name.to_owned()), material })
+            Ok(Part { name: PartName(part.name.clone().into_owned()), material })
         })
         .collect::<Result<_, _>>()?;
     Key::with_parts(id, parts).map_err(RingFileError::Key)
@@ -241,7 +246,6 @@ struct RetiredOut<'a> {
     fingerprint: Option<&'a Fingerprint>,
 }
 
-#[expect(clippy::ptr_arg, reason = "it is what serde gives")]
 fn as_text<S: serde::Serializer>(text: &Zeroizing<String>, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(text)
 }
@@ -267,5 +271,142 @@ impl<'a> KeyOut<'a> {
             })
             .collect();
         Self { id: key.id(), state, parts }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    fn vectors() -> Value {
+        serde_json::from_str(include_str!("../vectors/ring-file.json")).expect("vectors are JSON")
+    }
+
+    fn entries<'a>(vectors: &'a Value, list: &str) -> &'a [Value] {
+        let entries = vectors[list].as_array().expect("a list");
+        assert!(!entries.is_empty());
+        entries
+    }
+
+    fn text(entry: &Value) -> &str {
+        entry["text"].as_str().expect("text")
+    }
+
+    fn described(key: &Key, state: Option<KeyState>) -> Value {
+        let parts: Vec<_> = key
+            .parts()
+            .iter()
+            .map(|part| serde_json::json!([part.name.0, hex::encode(part.material.expose())]))
+            .collect();
+        match state {
+            Some(state) => serde_json::json!({"id": key.id(), "state": state, "parts": parts}),
+            None => serde_json::json!({"id": key.id(), "parts": parts}),
+        }
+    }
+
+    #[test]
+    fn a_valid_ring_file_is_read_and_written_back_byte_for_byte() {
+        for entry in entries(&vectors(), "valid") {
+            let ring = parse(text(entry).as_bytes()).unwrap_or_else(|error| panic!("{}: {error}", entry["name"]));
+            assert_eq!(described(ring.active(), None), entry["active"], "{}", entry["name"]);
+            let accept: Vec<_> = ring.accept_only().map(|key| described(key, ring.state(key.id()))).collect();
+            assert_eq!(Value::from(accept), entry["accept"], "{}", entry["name"]);
+            let gone: Vec<_> = ring
+                .gone()
+                .map(|gone| serde_json::json!({"id": gone.id, "state": gone.state, "fingerprint": gone.fingerprint}))
+                .collect();
+            assert_eq!(Value::from(gone), entry["retired"], "{}", entry["name"]);
+            assert_eq!(render(&ring).expose(), text(entry).as_bytes(), "{}", entry["name"]);
+        }
+    }
+
+    #[test]
+    fn the_example_of_the_reference_page_is_what_the_writer_gives() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/ring-file.md");
+        let page = std::fs::read_to_string(page).expect("the page is in the repository");
+        let example = page.split("```").nth(1).and_then(|block| block.strip_prefix("json\n")).expect("an example");
+        let ring = parse(example.as_bytes()).expect("a ring file");
+        assert_eq!(render(&ring).expose_text(), Ok(example));
+    }
+
+    #[test]
+    fn what_is_not_exactly_a_ring_file_is_refused_without_quoting_it() {
+        for entry in entries(&vectors(), "refused") {
+            let Err(error) = parse(text(entry).as_bytes()) else { panic!("{} was read", entry["name"]) };
+            let shown = format!("{error:?} {error}");
+            assert!(!shown.contains("fq4x6Tx8"), "{}: {shown}", entry["name"]);
+        }
+        let newer = parse(br#"{"version": 2, "something": "new"}"#);
+        assert!(matches!(newer, Err(RingFileError::Newer { version: 2 })));
+    }
+
+    #[test]
+    fn an_error_never_quotes_what_stands_in_the_file() {
+        let secret = "c2VjcmV0LW1hdGVyaWFsLXRoYXQtbXVzdC1ub3Qtc2hvdw==";
+        for text in [
+            format!(r#"{{"version": "{secret}"}}"#),
+            format!(r#"{{"version": 1, "{secret}": 1, "active": 1}}"#),
+            format!(r#"{{"version": 1, "active": "{secret}", "accept": []}}"#),
+            format!(
+                r#"{{"version": 1, "active": {{"id": 1, "parts": [{{"name": "main", "material": "{secret}!"}}]}}, "accept": []}}"#
+            ),
+            format!(r#"{{"version": 1, "active": {{"id": "{secret}", "parts": []}}, "accept": []}}"#),
+            format!(r#"{{"version": 1, "active": {{"id": 1, "parts": "{secret}"}}, "accept": "{secret}"}}"#),
+        ] {
+            let Err(error) = parse(text.as_bytes()) else { panic!("it was read: {text}") };
+            let mut shown = format!("{error:?}");
+            let mut cause: Option<&dyn std::error::Error> = Some(&error);
+            while let Some(error) = cause {
+                shown.push_str(&error.to_string());
+                cause = error.source();
+            }
+            assert!(!shown.contains(&secret[..8]), "{shown}");
+        }
+    }
+
+    #[test]
+    fn candidates_and_the_material_of_retired_keys_stay_out_of_the_file() {
+        let key = |id, fill: u8| Key::single(KeyId(id), Secret::from_bytes(vec![fill; 32]));
+        let mut ring = Ring::new(key(1, 0x11));
+        ring.stage(key(2, 0x22)).expect("a candidate");
+        ring.accept(KeyId(2)).expect("accepted");
+        ring.promote(KeyId(2)).expect("promoted");
+        ring.retire(KeyId(1)).expect("retired");
+        ring.stage(key(3, 0x33)).expect("a candidate");
+        let text = render(&ring);
+        let again = parse(text.expose()).expect("a ring file");
+        assert_eq!(again.active().id(), KeyId(2));
+        assert_eq!(
+            again.states().into_iter().collect::<Vec<_>>(),
+            [(KeyId(1), KeyState::Deactivated), (KeyId(2), KeyState::Active)]
+        );
+        let text = text.expose_text().expect("text");
+        assert!(text.contains(&base64_simd::STANDARD.encode_to_string([0x22; 32])));
+        assert!(!text.contains("ERER") && !text.contains("MzMz"), "{text}");
+    }
+
+    #[test]
+    fn the_room_for_a_file_is_never_too_small() {
+        let odd = PartName("\u{1}\"".repeat(50));
+        let part =
+            |name: &PartName, fill: u8| Part { name: name.clone(), material: Secret::from_bytes(vec![fill; 100]) };
+        let active = Key::with_parts(KeyId(u32::MAX), vec![part(&odd, 1)]).expect("a key");
+        let accept = (2..40)
+            .map(|fill| {
+                (
+                    Key::with_parts(KeyId(fill), vec![part(&odd, fill as u8)]).expect("a key"),
+                    KeyState::ActiveForProcessing,
+                )
+            })
+            .collect();
+        let gone =
+            (40..60).map(|id| Tombstone { id: KeyId(id), state: KeyState::Compromised, fingerprint: None }).collect();
+        let ring = Ring::assemble(active, accept, gone).expect("a ring");
+        // The file is written into one buffer that must not grow; `render` says so in debug builds.
+        let again = parse(render(&ring).expose()).expect("a ring file");
+        assert_eq!(again.states(), ring.states());
+        assert_eq!(again.active().parts()[0].name, odd);
     }
 }

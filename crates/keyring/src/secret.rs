@@ -158,3 +158,83 @@ pub enum SecretError {
 fn refuse_surrounding_whitespace(text: &[u8]) -> Result<(), SecretError> {
     if text.trim_ascii().len() == text.len() { Ok(()) } else { Err(SecretError::SurroundingWhitespace) }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Does not compile where `$type` implements `$trait`: then there are two candidates for `check`.
+    macro_rules! assert_has_not {
+        ($type:ty: $($trait:path),+) => {$({
+            trait Candidate<A> {
+                fn check() {}
+            }
+            impl<T: ?Sized> Candidate<()> for T {}
+            struct Twice;
+            impl<T: ?Sized + $trait> Candidate<Twice> for T {}
+            <$type as Candidate<_>>::check();
+        })+};
+    }
+
+    #[test]
+    fn a_secret_can_not_be_cloned_compared_printed_or_serialised() {
+        assert_has_not!(Secret: Clone, std::fmt::Debug, std::fmt::Display, PartialEq, serde::Serialize);
+        assert_has_not!(crate::Key: Clone, std::fmt::Debug, std::fmt::Display, PartialEq, serde::Serialize);
+        assert_has_not!(crate::Ring: Clone, std::fmt::Debug, std::fmt::Display, PartialEq, serde::Serialize);
+    }
+
+    #[test]
+    fn decoding_is_strict_and_says_why_without_the_text() {
+        let base64 = |text: &str| Secret::from_base64(text.as_bytes()).map(|secret| secret.len());
+        assert_eq!(base64("3q2+7w=="), Ok(4));
+        for wrong in ["3q2+7w", "3q2-7w==", "3q2+7x==", "3q2+7w=", "3q2+ 7w==", "3q2+7w===", "="] {
+            assert_eq!(base64(wrong), Err(SecretError::Base64), "{wrong}");
+        }
+        let base64url = |text: &str| Secret::from_base64url(text.as_bytes()).map(|secret| secret.len());
+        assert_eq!((base64url("3q2-7w"), base64url("3q2-7w==")), (Ok(4), Ok(4)));
+        for wrong in ["3q2-7w=", "3q2+7w", "3q2-7x", "3q2-7w==="] {
+            assert_eq!(base64url(wrong), Err(SecretError::Base64), "{wrong}");
+        }
+        let hex = |text: &str| Secret::from_hex(text.as_bytes()).map(|secret| secret.len());
+        assert_eq!(hex("deadBEEF"), Ok(4));
+        assert_eq!(
+            (hex("deadbee"), hex("deadbeeg"), hex("0xdeadbe")),
+            (Err(SecretError::OddHex), Err(SecretError::Hex), Err(SecretError::Hex))
+        );
+        for (wrong, error) in [
+            (base64("3q2+7w==\n"), SecretError::SurroundingWhitespace),
+            (base64url(" 3q2-7w"), SecretError::SurroundingWhitespace),
+            (hex("deadbeef\r\n"), SecretError::SurroundingWhitespace),
+        ] {
+            assert_eq!(wrong, Err(error));
+        }
+        let text = Secret::from_bytes(vec![0xff, 0xfe]).decoded(Encoding::Text).map(|_| ());
+        assert_eq!(text, Err(SecretError::NotText));
+    }
+
+    proptest! {
+        #[test]
+        fn every_encoding_gives_back_the_same_bytes(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            let secret = Secret::from_bytes(bytes);
+            for encoding in [Encoding::Raw, Encoding::Base64, Encoding::Base64Url, Encoding::Hex] {
+                let again = secret.encoded(encoding).decoded(encoding);
+                prop_assert!(again.is_ok_and(|again| again.ct_eq(&secret)), "{encoding:?}");
+            }
+        }
+
+        #[test]
+        fn no_text_makes_a_decoder_panic(text in prop::collection::vec(any::<u8>(), 0..40)) {
+            let secret = Secret::from_bytes(text);
+            for encoding in [Encoding::Text, Encoding::Base64, Encoding::Base64Url, Encoding::Hex] {
+                // What is accepted is the one text that the encoding writes, letter case and padding aside.
+                if let Ok(decoded) = secret.decoded(encoding) {
+                    let written = decoded.encoded(encoding);
+                    let (written, read) = (written.expose().to_ascii_lowercase(), secret.expose().to_ascii_lowercase());
+                    prop_assert!(read.starts_with(&written) && read[written.len()..].iter().all(|byte| *byte == b'='));
+                }
+            }
+        }
+    }
+}

@@ -39,7 +39,8 @@ pub enum Effect {
         /// What it holds afterwards.
         after: WorldConfiguration,
     },
-    /// Reload members; each is proven by the gate's demands before the next one reloads.
+    /// Reload members. The stores are read just before, because a reload would carry a foreign configuration to the
+    /// members. Each is proven by the gate's demands before the next one reloads.
     Reload {
         /// Which attempt of this rotation.
         attempt: Attempt,
@@ -48,7 +49,7 @@ pub enum Effect {
         /// What a reloaded member must show.
         prove: Gate,
     },
-    /// List, ask, list again.
+    /// List, ask, list again. The stores are read just before, because a foreign write may be why a gate never passes.
     Sweep {
         /// What is demanded.
         gate: Gate,

@@ -62,6 +62,13 @@ pub enum Event {
         /// When, by the store's clock. A write that is found done counts from here, which is late and safe.
         at: Millis,
     },
+    /// Somebody else wrote to a store, by its version, and what it holds is as expected: a change and its undoing can't
+    /// be told from no change, so what was proven is proven again and T0 is stamped anew. Not for a move of which it is
+    /// known that it touched siblings only.
+    Disturbed {
+        /// When it was noticed, by the store's clock.
+        at: Millis,
+    },
     /// A person looked at a foreign write and decides to go on from what it left: both keys are trusted again and
     /// proven again. Refused where a store holds a key that the rotation does not know.
     ForeignWriteAdopted {

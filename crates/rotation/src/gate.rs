@@ -81,7 +81,8 @@ pub struct Observation {
     pub kind: MemberKind,
     /// Whether it can be asked at all.
     pub readiness: Readiness,
-    /// Whether it started after the settle time of the last write had passed, by evidence.
+    /// Whether it started after the settle time of the last write had passed, by evidence; strictly after, because a
+    /// member that started in the same instant may have read what stood there just before.
     pub started_after_settle: Answer,
     /// What was shown, each with its level of proof.
     pub claims: Vec<Claim>,

@@ -5,7 +5,7 @@
 
 use keyroll_keyring::KeyId;
 
-use crate::{Candidate, Direction, Mode, Opening, Permit, Rotation, Stage, StoreIndex, WorldConfiguration};
+use crate::{Candidate, Mode, Opening, Permit, Rotation, Stage, StoreIndex, Trust, WorldConfiguration};
 
 /// An invariant that the next world would break.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -130,7 +130,7 @@ fn activation(rotation: &Rotation, key: KeyId) -> Result<(), Violation> {
     }
     match rotation.permit {
         Permit::Passed { .. } => Ok(()),
-        Permit::Free if rotation.direction == Direction::Back => Ok(()),
+        Permit::Free if rotation.trust == Trust::BothEverywhere => Ok(()),
         Permit::Free | Permit::Needed => violated("I4", format!("{key} is not proven to be accepted everywhere")),
     }
 }

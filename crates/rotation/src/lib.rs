@@ -10,7 +10,9 @@ pub mod gate;
 mod ids;
 pub mod invariants;
 mod machine;
+pub mod plan;
 mod settings;
+pub mod simulation;
 mod state;
 mod transition;
 mod wait;
@@ -20,6 +22,8 @@ pub use effect::{Effect, Leaving, Next};
 pub use event::{Applied, DrainObservation, Event, Illegal, Revocation};
 pub use ids::{Attempt, Epoch, MemberIndex, Millis, RotationId, StoreIndex};
 pub use settings::{DrainRule, ReloadNeed, Settings};
-pub use state::{Candidate, Direction, DrainSeen, Halt, Mode, Opening, Permit, ReloadScope, Rotation, Stage, Step};
+pub use state::{
+    Candidate, Direction, DrainSeen, Halt, Mode, Opening, Permit, ReloadScope, Rotation, Stage, Step, Trust,
+};
 pub use wait::{DrainEvidenceGap, Naysayer, Wait};
 pub use world::WorldConfiguration;

@@ -12,7 +12,7 @@ use crate::gate::{Gate, GateName};
 use crate::invariants::{self, Violation};
 use crate::{
     Attempt, Direction, DrainEvidenceGap, DrainRule, Effect, Halt, Illegal, Leaving, Millis, Mode, Naysayer, Next,
-    Opening, Permit, Rotation, Settings, Stage, Step, StoreIndex, Wait, WorldConfiguration,
+    Opening, Permit, Rotation, Settings, Stage, Step, StoreIndex, Trust, Wait, WorldConfiguration,
 };
 
 impl Rotation {
@@ -38,6 +38,7 @@ impl Rotation {
             promotion_attempted: false,
             stores,
             permit: Permit::Free,
+            trust: Trust::Unproven,
             reloads: Attempt(0),
             stage_reloads: 0,
             written_at: None,
@@ -223,7 +224,12 @@ impl Rotation {
 
     /// Whether the last sweep failed only a moment ago.
     fn pacing(&self, now: Millis) -> bool {
-        self.swept_at.is_some_and(|swept| now < swept.after(SWEEP_AGAIN_AFTER))
+        self.swept_at.is_some_and(|swept| Self::too_soon(swept, now))
+    }
+
+    /// Whether it is too soon for another sweep.
+    pub(crate) fn too_soon(swept: Millis, now: Millis) -> bool {
+        now < swept.after(SWEEP_AGAIN_AFTER)
     }
 
     fn why_of_stage(&self, now: Millis) -> (Vec<Naysayer>, Option<Millis>) {
@@ -338,8 +344,10 @@ impl Rotation {
         Gate { name, accepts, rejects: BTreeSet::new(), mints: Some(self.incoming) }
     }
 
+    /// The keys and the leftover ones. A leftover key that leaked is accepted by nobody any more.
     fn with_others<const N: usize>(&self, keys: [KeyId; N]) -> BTreeSet<KeyId> {
-        self.others.iter().copied().chain(keys).collect()
+        let sound = self.others.iter().copied().filter(|key| !self.compromised.contains(key));
+        sound.chain(keys).collect()
     }
 }
 

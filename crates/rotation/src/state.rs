@@ -74,6 +74,8 @@ pub struct Rotation {
     pub stores: Vec<WorldConfiguration>,
     /// What allows the next write.
     pub permit: Permit,
+    /// Whether every member was proven to accept both keys, and nothing has happened since that could have changed it.
+    pub trust: Trust,
     /// The last reload of this rotation. It never starts again from one, because a reload is known by its number.
     pub reloads: Attempt,
     /// How many of them this stage has had.
@@ -116,6 +118,18 @@ pub enum Permit {
         /// When the sweep that passed it ended.
         at: Millis,
     },
+}
+
+/// Whether both keys are accepted everywhere. While they are, either may be promoted without further proof; that is what
+/// makes a rollback quick.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(clippy::exhaustive_enums, reason = "it is proven or it is not")]
+pub enum Trust {
+    /// Not proven, or no longer.
+    Unproven,
+    /// Proven on every member.
+    BothEverywhere,
 }
 
 /// A look at the drain and when it was taken.

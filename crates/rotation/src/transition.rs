@@ -10,7 +10,8 @@ use keyroll_keyring::KeyId;
 use crate::gate::{Ability, Answer, Readiness, Sweep, Unproven, Verdict};
 use crate::{
     Applied, Attempt, Candidate, Direction, DrainObservation, DrainRule, DrainSeen, Event, Halt, Illegal, Leaving,
-    Millis, Mode, Permit, ReloadNeed, ReloadScope, Revocation, Rotation, Stage, Step, StoreIndex, WorldConfiguration,
+    Millis, Mode, Permit, ReloadNeed, ReloadScope, Revocation, Rotation, Stage, Step, StoreIndex, Trust,
+    WorldConfiguration,
 };
 
 impl Rotation {
@@ -126,6 +127,13 @@ impl Rotation {
                 | CuttingOver,
             ) => to.world_observed(stores, *at)?,
             (Event::WorldObserved { .. }, Finished) => return illegal(),
+
+            (
+                Event::Disturbed { at },
+                Planned | Staged | Accepting | Promoting | Draining | Retiring | Closing | Escrow | Withdrawing
+                | CuttingOver,
+            ) => to.prove_again(*at),
+            (Event::Disturbed { .. }, Finished) => return illegal(),
 
             (
                 Event::ForeignWriteAdopted { stores, at },
@@ -248,6 +256,7 @@ impl Rotation {
             (Event::Paused, Some(Halt::ForeignWrite { .. } | Halt::ReloadStopped { .. } | Halt::LaggardsRemain)) => {
                 out_of_place
             }
+            (Event::Disturbed { .. }, Some(Halt::ForeignWrite { .. })) => out_of_place,
             (
                 Event::ForeignWriteAdopted { .. },
                 None | Some(Halt::Paused | Halt::ReloadStopped { .. } | Halt::LaggardsRemain),
@@ -274,6 +283,10 @@ impl Rotation {
             | (Event::Paused, None | Some(Halt::Paused))
             | (Event::ForeignWriteAdopted { .. }, Some(Halt::ForeignWrite { .. }))
             | (
+                Event::Disturbed { .. },
+                None | Some(Halt::Paused | Halt::ReloadStopped { .. } | Halt::LaggardsRemain),
+            )
+            | (
                 Event::WorldObserved { .. }
                 | Event::T0Voided
                 | Event::LossAccepted { .. }
@@ -285,12 +298,23 @@ impl Rotation {
     }
 
     /// Goes to a stage. Where nothing has to be written, its proof is still asked for, and a fresh one.
-    fn enter(&mut self, stage: Stage, permit: Permit) {
+    pub(crate) fn enter(&mut self, stage: Stage, permit: Permit) {
         self.stage = stage;
         self.permit = permit;
         self.stage_reloads = 0;
         self.unproven.clear();
         self.swept_at = None;
+        match stage {
+            Stage::Planned | Stage::Staged | Stage::Retiring | Stage::Withdrawing | Stage::CuttingOver => {
+                self.trust = Trust::Unproven;
+            }
+            Stage::Accepting
+            | Stage::Promoting
+            | Stage::Draining
+            | Stage::Closing
+            | Stage::Escrow
+            | Stage::Finished => {}
+        }
         self.step = match stage {
             Stage::Planned | Stage::Staged | Stage::Draining | Stage::Closing | Stage::Escrow | Stage::Finished => {
                 Step::Act
@@ -377,7 +401,10 @@ impl Rotation {
         }
     }
 
-    fn gate_passed(&mut self, at: Millis) {
+    pub(crate) fn gate_passed(&mut self, at: Millis) {
+        if matches!(self.stage, Stage::Accepting | Stage::Promoting) {
+            self.trust = Trust::BothEverywhere;
+        }
         match (self.stage, self.mode) {
             (Stage::Accepting, Mode::Staged) => self.promote(Permit::Passed { at }),
             (Stage::Accepting, Mode::Accelerated | Mode::Cutover | Mode::HardCutover) => {
@@ -415,6 +442,9 @@ impl Rotation {
         match self.judge(sweep) {
             Verdict::Passed => {
                 self.permit = Permit::Passed { at: sweep.ended };
+                if self.stage == Stage::Promoting {
+                    self.trust = Trust::BothEverywhere;
+                }
                 self.unproven.clear();
                 self.swept_at = None;
             }
@@ -553,6 +583,7 @@ impl Rotation {
     /// change, but a member may have read what stood there in between; so what was proven is proven again.
     fn prove_again(&mut self, at: Millis) {
         self.written_at = Some(at);
+        self.trust = Trust::Unproven;
         self.unproven.clear();
         self.swept_at = None;
         self.stage_reloads = 0;
@@ -595,6 +626,15 @@ impl Rotation {
         let Some(first) = found.first().filter(|_| found.len() == self.stores.len()) else {
             return refuse("I7", format!("{} stores were read and there are {}", found.len(), self.stores.len()));
         };
+        if found == self.stores {
+            // It was put back before anybody decided.
+            self.halt = None;
+            self.prove_again(at);
+            return Ok(());
+        }
+        if let Some(gone) = [self.incoming, self.outgoing].iter().find(|key| self.destroyed.contains(key)) {
+            return refuse("I5", format!("{gone} is destroyed; the store has to be put back"));
+        }
         let pair: BTreeSet<KeyId> = [self.incoming, self.outgoing].into();
         let leftover = |store: &WorldConfiguration| -> BTreeSet<KeyId> { &store.accept - &pair };
         let others = leftover(first);
@@ -629,10 +669,15 @@ impl Rotation {
             Mode::Staged => return refuse("I4", "the stores have different active keys and do not accept both".into()),
             Mode::Standby => return refuse("I12", format!("the standby {} is active", self.incoming)),
         };
+        if self.mode == Mode::Accelerated && stage == Stage::CuttingOver {
+            // Nothing is promised any more about who accepts the new key first.
+            self.mode = Mode::HardCutover;
+        }
         self.others = others;
         self.stores = found.to_vec();
         self.written_at = Some(at);
         self.promotion_attempted |= on_incoming > 0;
+        self.trust = Trust::Unproven;
         self.halt = None;
         self.closed_at = None;
         self.forget_drain();
@@ -663,16 +708,28 @@ impl Rotation {
                 self.exchange();
                 self.cut_over(Permit::Free);
             }
-            // Everybody accepts both: the key may be promoted back at once, by the stage that is furthest on.
-            (Direction::Forward, Stage::Staged | Stage::Accepting | Stage::Promoting | Stage::Draining) => {
-                let proven = self.stage == Stage::Draining || self.permit != Permit::Needed;
+            (
+                Direction::Forward,
+                Stage::Staged
+                | Stage::Accepting
+                | Stage::Promoting
+                | Stage::Draining
+                | Stage::Retiring
+                | Stage::Closing
+                | Stage::Escrow
+                | Stage::CuttingOver,
+            ) => {
                 self.exchange();
-                self.promote(if proven { Permit::Free } else { Permit::Needed });
-            }
-            // Some members may reject the old key already: it is trusted everywhere before anybody mints under it.
-            (Direction::Forward, Stage::Retiring | Stage::Closing | Stage::Escrow | Stage::CuttingOver) => {
-                self.exchange();
-                self.enter(Stage::Accepting, Permit::Free);
+                let mints = |key: KeyId| self.stores.iter().all(|store| store.active == key);
+                if self.trust == Trust::BothEverywhere || mints(self.incoming) {
+                    // Everybody accepts both, or nobody has to change: promoted back at once.
+                    self.promote(Permit::Free);
+                } else if mints(self.outgoing) {
+                    // Some members may reject the old key: it is trusted everywhere before anybody mints under it.
+                    self.enter(Stage::Accepting, Permit::Free);
+                } else {
+                    self.promote(Permit::Needed);
+                }
             }
         }
         self.direction = Direction::Back;
@@ -735,20 +792,31 @@ impl Rotation {
             let active = self.stores.iter().map(|store| store.active).find(|active| leaked.contains(active));
             (fresh, active.unwrap_or(self.outgoing), false)
         };
-        self.compromised = leaked;
-        self.mode = revocation.mode;
+        self.compromised.clone_from(&leaked);
         self.halt = None;
+        if incoming == self.outgoing {
+            // What leaked is the candidate.
+            if self.stage == Stage::Withdrawing {
+                // It is on its way out already, and its gate proves that it is gone.
+                return Ok(());
+            }
+            if self.direction == Direction::Forward && self.written_at.is_none() && accepted.is_disjoint(&leaked) {
+                // No member was ever shown it: it is enough to forget it.
+                self.direction = Direction::Back;
+                self.enter(Stage::Withdrawing, Permit::Free);
+                return Ok(());
+            }
+        }
+        self.mode = revocation.mode;
+        self.trust = Trust::Unproven;
         self.closed_at = None;
         self.forget_drain();
-        if !accepted.contains(&outgoing) && incoming == self.outgoing && accepted.is_disjoint(&self.compromised) {
-            // What leaked is a candidate that no member was ever shown: it is enough to forget it.
-            self.direction = Direction::Back;
-            self.enter(Stage::Withdrawing, Permit::Free);
-            return Ok(());
-        }
         self.incoming = incoming;
         self.outgoing = outgoing;
-        self.others = known.into_iter().filter(|&key| key != incoming && key != outgoing).collect();
+        // A leaked key counts even where no store accepts it any more, because a member may.
+        let present = known.into_iter().filter(|key| accepted.contains(key) || leaked.contains(key));
+        self.others =
+            present.filter(|key| ![incoming, outgoing].contains(key) && !self.destroyed.contains(key)).collect();
         self.direction = Direction::Forward;
         // Accelerated is safe only while the one leaked key that is accepted is the one that mints.
         let gentle = self.stores.iter().all(|store| {
@@ -783,6 +851,7 @@ impl Event {
             Self::Destroyed => "destroyed",
             Self::CandidateDiscarded => "candidateDiscarded",
             Self::WorldObserved { .. } => "worldObserved",
+            Self::Disturbed { .. } => "disturbed",
             Self::ForeignWriteAdopted { .. } => "foreignWriteAdopted",
             Self::T0Voided => "t0Voided",
             Self::Paused => "paused",

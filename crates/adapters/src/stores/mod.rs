@@ -20,6 +20,7 @@ use crate::Timestamp;
 pub use env_file::{EnvDialect, EnvFileStore};
 pub use file::{FileContent, FileStore};
 
+pub mod conformance;
 mod env_file;
 mod file;
 mod paired;

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use keyroll_keyring::{FieldName, Fields, Secret};
-use rustix::fs::{OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
+use rustix::fs::{OFlags, Timespec, Timestamps, UTIME_NOW};
 
 use self::disk::{Disk, DiskError, Identity, ReadError};
 use self::hidden::State;
@@ -25,6 +25,8 @@ mod hidden;
 mod load;
 mod lock;
 mod residue;
+#[cfg(test)]
+mod tests;
 
 /// A document in two files, for a syntax of the application's file.
 pub(super) struct Paired<S> {
@@ -60,6 +62,11 @@ pub(super) enum SyntaxError {
 impl<S: Syntax> Paired<S> {
     pub(super) fn new(path: PathBuf, syntax: S) -> Self {
         Self { path, syntax, disk: Disk::new() }
+    }
+
+    #[cfg(test)]
+    pub(super) fn with_faults(path: PathBuf, syntax: S, faults: Arc<dyn disk::Faults>) -> Self {
+        Self { path, syntax, disk: Disk::with_faults(faults) }
     }
 
     pub(super) fn describe(&self) -> StoreDescription {
@@ -109,11 +116,11 @@ impl<S: Syntax> Paired<S> {
     pub(super) async fn now(self: &Arc<Self>) -> Result<Timestamp, StoreError> {
         self.blocking("read", |this| {
             let target = this.target()?;
-            let touched = match target.folder.open_existing(&target.lock(), OFlags::WRONLY) {
+            let touched = match target.folder.open_existing(&target.lock(), OFlags::RDONLY | OFlags::NONBLOCK) {
                 Ok(Some(file)) => {
-                    let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
+                    // Both times to now: that alone is allowed to whoever may write the file, not to its owner only.
                     let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-                    rustix::fs::futimens(&file, &Timestamps { last_access: omit, last_modification: now })
+                    rustix::fs::futimens(&file, &Timestamps { last_access: now, last_modification: now })
                         .map_err(io::Error::from)
                         .and_then(|()| Identity::of_file(&file))
                         .ok()

@@ -98,6 +98,56 @@ pub(super) enum ShortList<S, T> {
     Fields(Box<T>),
 }
 
+/// A list of groups that stands for a group of fields, or the group.
+#[derive(Clone, Debug)]
+pub(super) enum Groups<I, T> {
+    List(Vec<At<I>>),
+    Fields(Box<T>),
+}
+
+struct GroupShapes<I, T>(PhantomData<(I, T)>);
+
+impl<'de, I: Deserialize<'de>, T: Deserialize<'de>> Visitor<'de> for GroupShapes<I, T> {
+    type Value = Groups<I, T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list, or a group of fields,")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Groups::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> Result<Self::Value, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(fields)).map(|fields| Groups::Fields(Box::new(fields)))
+    }
+}
+
+impl<'de, I: Deserialize<'de>, T: Deserialize<'de>> Deserialize<'de> for Groups<I, T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(GroupShapes(PhantomData))
+    }
+}
+
+impl<I: JsonSchema, T: JsonSchema> JsonSchema for Groups<I, T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("GroupsOf{}Or{}", I::schema_name(), T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let (one, fields) = (generator.subschema_for::<I>(), generator.subschema_for::<T>());
+        json_schema!({ "anyOf": [{ "type": "array", "items": one }, fields] })
+    }
+}
+
 struct Shapes<S, T>(PhantomData<(S, T)>);
 
 impl<'de, S: Scalar + Deserialize<'de>, T: Deserialize<'de>> Visitor<'de> for Shapes<S, T> {

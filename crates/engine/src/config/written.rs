@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::At;
 use super::forms::{
-    DurationText, Many, NumberText, PathText, PatternText, PortText, ShareText, Short, ShortList, StatusText, Text,
-    UrlText, WindowText,
+    DurationText, Groups, Many, NumberText, PathText, PatternText, PortText, ShareText, Short, ShortList, StatusText,
+    Text, UrlText, WindowText,
 };
 
 type Values = BTreeMap<String, At<Short<Text, RequestValue>>>;
@@ -18,7 +18,7 @@ type Values = BTreeMap<String, At<Short<Text, RequestValue>>>;
 /// The key behind your users' sessions: where it lives, who uses it, what proves it, when it is rotated.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
-#[schemars(title = "keyroll.yaml", inline)]
+#[schemars(title = "keyroll.yaml", inline, extend("required" = ["apiVersion", "kind", "metadata", "spec"]))]
 pub(super) struct Document {
     /// `keyroll.dev/v1alpha1`.
     #[schemars(schema_with = "api_version")]
@@ -35,6 +35,7 @@ pub(super) struct Document {
 /// Names the key.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[schemars(extend("required" = ["name"]))]
 pub(super) struct Metadata {
     /// At most 63 lower-case letters, digits and `-`. The journal and the lock carry it.
     pub(super) name: Option<At<Text>>,
@@ -43,6 +44,7 @@ pub(super) struct Metadata {
 /// What is to be done.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[schemars(extend("required" = ["profile", "consumers"]))]
 pub(super) struct Spec {
     /// How the framework names, encodes and orders its keys: a name such as `rails`, or a group of fields.
     pub(super) profile: Option<At<Short<Text, Profile>>>,
@@ -103,6 +105,7 @@ pub(super) struct Names {
 /// Where the key lives. Exactly one kind.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub(super) struct Store {
     /// Environment variables in a file.
     pub(super) env_file: Option<At<EnvFile>>,
@@ -113,6 +116,7 @@ pub(super) struct Store {
 /// Environment variables in a file.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[schemars(extend("required" = ["path"]))]
 pub(super) struct EnvFile {
     /// Relative to keyroll.yaml.
     pub(super) path: Option<At<PathText>>,
@@ -133,6 +137,7 @@ pub(super) enum Dialect {
 /// A file whose whole content is the key.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[schemars(extend("required" = ["path"]))]
 pub(super) struct KeyFile {
     /// Relative to keyroll.yaml.
     pub(super) path: Option<At<PathText>>,
@@ -184,6 +189,7 @@ pub(super) struct Reload {
 /// Local processes. `{port}` and `{index}` stand for the instance's own.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[schemars(extend("required" = ["command"]))]
 pub(super) struct Process {
     /// Program and arguments, as a list.
     pub(super) command: Option<At<Many<Text>>>,
@@ -234,6 +240,7 @@ pub(super) struct Stop {
 /// Your own commands. `{member}` and `{boot}` stand for the member's names.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[schemars(extend("required" = ["list"]))]
 pub(super) struct Command {
     /// Lists the members.
     pub(super) list: Option<At<Many<Text>>>,
@@ -252,6 +259,7 @@ pub(super) struct Command {
 /// Addresses that never change.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[schemars(extend("required" = ["members"]))]
 pub(super) struct Static {
     /// Where the members answer.
     pub(super) members: Option<At<Many<UrlText>>>,
@@ -288,6 +296,7 @@ pub(super) enum DrainBy {
 /// What to send to a member, and what its answer means.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[schemars(extend("required" = ["path"]))]
 pub(super) struct Probe {
     /// The path, on the member's own address.
     pub(super) path: Option<At<Text>>,
@@ -307,8 +316,8 @@ pub(super) struct Probe {
     pub(super) worker_header: Option<At<Text>>,
     /// How long a member has to answer. Default: 5 seconds.
     pub(super) timeout: Option<At<DurationText>>,
-    /// A scripted login.
-    pub(super) login: Option<At<Login>>,
+    /// A scripted login: its steps, or a group of fields.
+    pub(super) login: Option<At<Groups<LoginStep, Login>>>,
 }
 
 /// What an answer must look like. All that is given must hold.
@@ -328,6 +337,7 @@ pub(super) struct Expectation {
 /// What a text must be. Exactly one.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub(super) struct Match {
     /// It contains this.
     pub(super) contains: Option<At<Text>>,
@@ -340,6 +350,7 @@ pub(super) struct Match {
 /// The content of a minted session. Exactly one.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub(super) struct Payload {
     /// As JSON.
     pub(super) json: Option<serde_json::Value>,
@@ -352,6 +363,7 @@ pub(super) struct Payload {
 /// A scripted login.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[schemars(extend("required" = ["steps"]))]
 pub(super) struct Login {
     /// One request after the other, with the cookies of the ones before.
     pub(super) steps: Option<At<Vec<At<LoginStep>>>>,
@@ -360,6 +372,7 @@ pub(super) struct Login {
 /// One request of a scripted login.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[schemars(extend("required" = ["path"]))]
 pub(super) struct LoginStep {
     /// Default: POST where something is sent, GET otherwise.
     pub(super) method: Option<At<Text>>,
@@ -380,6 +393,7 @@ pub(super) struct LoginStep {
 /// A value in a request that is not a plain text. Exactly one.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
 pub(super) struct RequestValue {
     /// An environment variable of Keyroll's own process.
     pub(super) env: Option<At<Text>>,
@@ -422,6 +436,7 @@ pub(super) struct Evidence {
 /// A JSON endpoint. Fields are JSON pointers into the answer.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[schemars(extend("required" = ["path"]))]
 pub(super) struct Report {
     /// The path, on the member's own address.
     pub(super) path: Option<At<Text>>,
@@ -442,6 +457,7 @@ pub(super) struct Report {
 /// A log line with the fingerprint. `{member}` and `{boot}` stand for the member's names.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[schemars(extend("required" = ["pattern"]))]
 pub(super) struct Log {
     /// A regular expression with the named group `active`, and where it is told `accept`, `boot` and `worker`.
     pub(super) pattern: Option<At<PatternText>>,
@@ -495,6 +511,7 @@ pub(super) struct Counter {
 /// How many failed requests are too many.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
+#[schemars(extend("required" = ["threshold"]))]
 pub(super) struct ErrorRate {
     /// Default: `/metrics`.
     pub(super) path: Option<At<Text>>,

@@ -67,6 +67,18 @@ pub enum Body {
         /// Which.
         event: Event,
     },
+    /// A store was written by somebody else who left what Keyroll owns there as it was; the rotation goes on from the new
+    /// version.
+    Rebased {
+        /// Which store.
+        location: String,
+    },
+    /// What the driver knows now, so that a process that was killed is taken up where it stood. It is the stamp's content
+    /// and holds no key bytes.
+    State {
+        /// The stamp, as the next write to a store will carry it.
+        stamp: serde_json::Value,
+    },
     /// A gate's sweep is complete.
     GateSwept {
         /// Which gate.

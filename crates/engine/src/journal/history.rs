@@ -166,7 +166,9 @@ impl Builder {
             | Body::LockReleased
             | Body::Anchored { .. }
             | Body::Escrowed { .. }
-            | Body::Destroyed { .. } => None,
+            | Body::Destroyed { .. }
+            | Body::State { .. }
+            | Body::Rebased { .. } => None,
         };
         if let Some(what) = deviation {
             row.deviations.push(Deviation { at: entry.at, operator: entry.operator.clone(), what });

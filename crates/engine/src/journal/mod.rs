@@ -100,3 +100,6 @@ pub enum JournalError {
 pub fn moment(at: keyroll_rotation::Millis) -> Option<jiff::Timestamp> {
     jiff::Timestamp::from_millisecond(i64::try_from(at.0).ok()?).ok()
 }
+
+#[cfg(test)]
+mod tests;

@@ -46,7 +46,7 @@ impl JournalReader {
             .iter()
             .enumerate()
             .map(|(index, line)| {
-                let entry = chain.check(line).map_err(|fault| fault_at(&self.path, index, fault))?;
+                let entry = chain.check(line).map_err(|fault| fault_at(&self.path, index, &fault))?;
                 chain.advance(line);
                 Ok(Record { entry, hash: chain.head })
             })

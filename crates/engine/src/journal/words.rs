@@ -1,6 +1,6 @@
 //! Entries in words, for people and for tables.
 
-use keyroll_rotation::{Effect, Halt, Millis};
+use keyroll_rotation::{Effect, Halt, Leaving, Millis};
 
 use super::{Body, Completion, Entry, GateOutcome, HumanAction, KeyMark};
 use crate::config::Period;
@@ -24,11 +24,15 @@ pub(super) fn entry(entry: &Entry) -> String {
         Body::Done { intent, how: Completion::FoundDone, .. } => format!("found done what entry {intent} says"),
         Body::Failed { intent, reason } => format!("could not do what entry {intent} says: {reason}"),
         Body::Event { event } => format!("event {}", tag(event, "event")),
+        Body::State { .. } => "state of the driver".to_owned(),
+        Body::Rebased { location } => {
+            format!("{location} was written by somebody else and holds the same keys; goes on from its new version")
+        }
         Body::GateSwept { gate, outcome: GateOutcome::Passed, evidence, .. } => {
-            format!("{gate:?} passed: {} members", evidence.members)
+            format!("{gate:?} passed; members: {}", evidence.members)
         }
         Body::GateSwept { gate, outcome: GateOutcome::Unproven, evidence, .. } => {
-            format!("{gate:?} did not pass: {} members, unproven: {}", evidence.members, evidence.unproven.join("; "))
+            format!("{gate:?} did not pass; members: {}; unproven: {}", evidence.members, evidence.unproven.join("; "))
         }
         Body::KeyIdentified { key } => format!("{} is known by its fingerprint", self::key(key)),
         Body::Human { action, why } => format!(
@@ -120,8 +124,12 @@ fn effect(effect: &Effect) -> String {
         Effect::Sweep { gate } => format!("ask every member ({:?})", gate.name),
         Effect::StampT0 => "stamp T0".to_owned(),
         Effect::ObserveDrain { key, .. } => format!("look at the drain of {key}"),
-        Effect::Close { key, escrow_until: Some(_) } => format!("move {key} to escrow and close"),
-        Effect::Close { key, escrow_until: None } => format!("destroy {key} and close"),
+        Effect::Close { leaving: Leaving::Nothing } => "close".to_owned(),
+        Effect::Close { leaving: Leaving::Escrow { key, .. } } => format!("move {key} to escrow and close"),
+        Effect::Close { leaving: Leaving::Destroy { keys } } => {
+            let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+            format!("destroy {} and close", keys.join(" and "))
+        }
         Effect::Destroy { key } => format!("destroy {key}"),
         Effect::DiscardCandidate { key } => format!("discard the candidate {key}"),
         other => tag(other, "effect"),

@@ -66,7 +66,7 @@ impl Journal {
         let mut chain = Chain::EMPTY;
         let mut host = None;
         for (index, line) in lines.iter().enumerate() {
-            let entry = chain.check(line).map_err(|fault| fault_at(&path, index, fault))?;
+            let entry = chain.check(line).map_err(|fault| fault_at(&path, index, &fault))?;
             host = Some(entry.host);
             chain.advance(line);
         }
@@ -105,6 +105,12 @@ impl Journal {
     /// Where it lies.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Takes away the right to write, as a disk that turned read-only would.
+    #[cfg(test)]
+    pub(super) fn break_for_test(&mut self) {
+        self.file = File::open(&self.path).unwrap();
     }
 
     fn write(&mut self, draft: Draft) -> Result<EntryHash, JournalError> {
@@ -146,10 +152,10 @@ impl Journal {
     }
 }
 
-pub(super) fn fault_at(path: &Path, index: usize, fault: LineFault) -> JournalError {
+pub(super) fn fault_at(path: &Path, index: usize, fault: &LineFault) -> JournalError {
     let (path, line) = (path.to_owned(), index as u64 + 1);
     match fault {
-        LineFault::Newer(found) => JournalError::Newer { path, line, found },
+        LineFault::Newer(found) => JournalError::Newer { path, line, found: *found },
         LineFault::Unreadable(_) | LineFault::Number { .. } | LineFault::Link => {
             JournalError::Corrupt { path, line, reason: fault.to_string() }
         }

@@ -4,8 +4,8 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use http_body_util::Full;
@@ -35,6 +35,7 @@ struct Shared {
     boot: Uuid,
     loaded_at: SystemTime,
     counts: BTreeMap<KeyId, Counts>,
+    answers: Mutex<BTreeMap<u16, u64>>,
 }
 
 /// What has been done under one key.
@@ -84,6 +85,7 @@ impl App {
             boot: Uuid::new_v4(),
             loaded_at: now(),
             counts,
+            answers: Mutex::default(),
         }));
         // A key that can't mint is found now, not at the first login.
         app.0.mint(&app.0.session("nobody", app.0.unix()), app.0.unix())?;
@@ -100,10 +102,12 @@ impl App {
             (&Method::GET, "/metrics") if app.mode == Mode::Sealed => Ok(app.metrics()),
             _ => Ok(text(StatusCode::NOT_FOUND, "text/plain", "there is no such page\n".into())),
         };
-        answer.unwrap_or_else(|err| {
+        let answer = answer.unwrap_or_else(|err| {
             tracing::error!(%err, "a request failed");
             text(StatusCode::INTERNAL_SERVER_ERROR, "text/plain", "something went wrong\n".into())
-        })
+        });
+        *app.answers().entry(answer.status().as_u16()).or_default() += 1;
+        answer
     }
 }
 
@@ -200,13 +204,12 @@ impl Shared {
     }
 
     fn ring(&self) -> Response<Full<Bytes>> {
-        let label = |key: &Key| self.counts.get(&key.id()).map(|counts| counts.label.clone());
         let loaded_at = self.loaded_at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         json(
             StatusCode::OK,
             &serde_json::json!({
-                "active": label(&self.keys.active),
-                "accept": self.keys.all().filter_map(label).collect::<Vec<_>>(),
+                "active": self.label(&self.keys.active),
+                "accept": self.keys.all().map(|key| self.label(key)).collect::<Vec<_>>(),
                 "loaded_at": loaded_at.as_secs(),
                 "boot": self.boot,
                 "worker": std::process::id().to_string(),
@@ -214,20 +217,37 @@ impl Shared {
         )
     }
 
+    /// The metrics that Keyroll looks for where nothing else is configured.
     fn metrics(&self) -> Response<Full<Bytes>> {
-        let mut page = String::new();
-        let mut family = |name: &str, help: &str, of: fn(&Counts) -> &AtomicU64| {
-            page.push_str(&format!("# HELP {name} {help}\n# TYPE {name} counter\n"));
-            for counts in self.counts.values() {
-                // Every key has its series from the start, because a missing one is no proof of anything.
-                page.push_str(&format!("{name}{{key=\"{}\"}} {}\n", counts.label, of(counts).load(Relaxed)));
-            }
-        };
-        family("keyroll_sessions_opened_total", "Sessions opened, by the key that sealed them.", |counts| {
-            &counts.opened
-        });
-        family("keyroll_sessions_minted_total", "Sessions minted, by key.", |counts| &counts.minted);
-        text(StatusCode::OK, "text/plain; version=0.0.4", page)
+        let mut page = Page(String::new());
+        page.family("keyroll_key_info", "gauge", "The keys of this process and what it does with them.");
+        for key in self.keys.all() {
+            let state = if key.id() == self.keys.active.id() { "active" } else { "accept" };
+            page.series("keyroll_key_info", &format!("key=\"{}\",state=\"{state}\"", self.label(key)), 1);
+        }
+        // Every key has its series from the start, because a missing one is no proof of anything.
+        page.family("keyroll_sessions_opened_total", "counter", "Sessions opened, by the key that sealed them.");
+        for Counts { label, opened, .. } in self.counts.values() {
+            page.series("keyroll_sessions_opened_total", &format!("key=\"{label}\""), opened.load(Relaxed));
+        }
+        page.family("keyroll_sessions_minted_total", "counter", "Sessions minted, by key.");
+        for Counts { label, minted, .. } in self.counts.values() {
+            page.series("keyroll_sessions_minted_total", &format!("key=\"{label}\""), minted.load(Relaxed));
+        }
+        page.family("http_requests_total", "counter", "Requests answered, by status.");
+        for (status, count) in &*self.answers() {
+            page.series("http_requests_total", &format!("status=\"{status}\""), *count);
+        }
+        text(StatusCode::OK, "text/plain; version=0.0.4", page.0)
+    }
+
+    fn label(&self, key: &Key) -> String {
+        self.counts.get(&key.id()).map_or_else(|| key.id().to_string(), |counts| counts.label.clone())
+    }
+
+    fn answers(&self) -> MutexGuard<'_, BTreeMap<u16, u64>> {
+        // A count is whole at any time, also after a panic elsewhere.
+        self.answers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn session(&self, user: &str, now: UnixTime) -> Session {
@@ -276,6 +296,19 @@ impl Shared {
     fn unix(&self) -> UnixTime {
         let since = now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         UnixTime(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
+    }
+}
+
+/// Prometheus' text format.
+struct Page(String);
+
+impl Page {
+    fn family(&mut self, name: &str, kind: &str, help: &str) {
+        self.0.push_str(&format!("# HELP {name} {help}\n# TYPE {name} {kind}\n"));
+    }
+
+    fn series(&mut self, name: &str, labels: &str, value: u64) {
+        self.0.push_str(&format!("{name}{{{labels}}} {value}\n"));
     }
 }
 

@@ -4,7 +4,7 @@
 //! secrets and read with one. That is the fault of the application that it stands for.
 
 use aws_lc_rs::rand;
-use keyroll_keyring::{Key, KeyId, KeyState, Ring, RingError, Secret, SecretError, ring_file};
+use keyroll_keyring::{Encoding, Key, KeyId, KeyState, Ring, RingError, Secret, SecretError, ring_file};
 use serde::Deserialize;
 
 use super::Mode;
@@ -67,7 +67,7 @@ pub(crate) fn render(mode: Mode, active: &Key, old: Option<&Key>) -> Result<Secr
         }
         Secret::from_bytes(text)
     };
-    let base64 = |key: &Key| key.material().encoded(keyroll_keyring::Encoding::Base64);
+    let base64 = |key: &Key| key.material().encoded(Encoding::Base64);
     Ok(match mode {
         Mode::Sealed => {
             let old = old.map(|key| (key.duplicate(), KeyState::Deactivated)).into_iter().collect();
@@ -98,23 +98,12 @@ pub(crate) fn render(mode: Mode, active: &Key, old: Option<&Key>) -> Result<Secr
 
 /// A new key, in the form that the application takes.
 pub(crate) fn generate(mode: Mode, id: KeyId) -> Result<Key, KeysError> {
-    let mut bytes = vec![
-        0;
-        match mode {
-            Mode::OneKey | Mode::SwapAcceptOld => 64,
-            Mode::Sealed | Mode::Rows | Mode::PreviousIgnored | Mode::AppendRing => 32,
-        }
-    ];
+    let length = if mode == Mode::SwapAcceptOld { 64 } else { 32 };
+    let mut bytes = vec![0; length];
     rand::fill(&mut bytes).map_err(|_| KeysError::Randomness)?;
     let secret = Secret::from_bytes(bytes);
-    Ok(Key::single(
-        id,
-        match mode {
-            // Rails' secret is the text of the digits, not what they encode.
-            Mode::SwapAcceptOld => secret.encoded(keyroll_keyring::Encoding::Hex),
-            _ => secret,
-        },
-    ))
+    // Rails' secret is the text of the digits, not what they encode.
+    Ok(Key::single(id, if mode == Mode::SwapAcceptOld { secret.encoded(Encoding::Hex) } else { secret }))
 }
 
 /// Why keys can't be read or made. It never holds any of the file.

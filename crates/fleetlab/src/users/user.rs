@@ -24,6 +24,8 @@ pub(super) struct User {
     line: Line,
     options: Arc<CrowdOptions>,
     counters: Arc<Counters>,
+    /// How long a visit lasts, at least and at most.
+    stay: (Duration, Duration),
     visit: Option<Visit>,
     drawer: Vec<Visit>,
     fates: Vec<Fate>,
@@ -38,7 +40,12 @@ struct Visit {
 
 impl User {
     pub(super) fn new(number: u32, options: Arc<CrowdOptions>, counters: Arc<Counters>) -> Self {
+        // One in three only looks in, so that at any time somebody logs in; the others stay, half of them to their session's end.
+        let lifetime = options.lifetime;
+        let stay =
+            if number.is_multiple_of(3) { (lifetime / 20, lifetime / 5) } else { (Duration::ZERO, lifetime * 2) };
         Self {
+            stay,
             name: format!("user-{number}"),
             dice: Dice::of(options.seed, number),
             line: Line::to(options.front),
@@ -52,19 +59,16 @@ impl User {
 
     /// Lives until `stop`, then tries each session that has not ended once more on every replica. Returns what became of all of them.
     pub(super) async fn live(mut self, mut stop: Stop) -> Vec<Fate> {
-        let mut pause = self.dice.between(Duration::ZERO, ARRIVALS);
-        // The first visits have begun before we look, so that logins are spread over the run from the start.
-        let mut shortest = Duration::ZERO;
+        let mut pause = self.dice.between(Duration::ZERO, self.options.lifetime / 20);
+        let mut too_late = std::pin::pin!(tokio::time::sleep(self.options.longest));
         loop {
             tokio::select! {
                 () = stop.requested() => break,
+                () = &mut too_late => break,
                 () = tokio::time::sleep(pause) => {}
             }
             match self.visit.take() {
-                None => {
-                    self.log_in(shortest).await;
-                    shortest = self.options.lifetime / 5;
-                }
+                None => self.log_in().await,
                 Some(visit) => self.browse(visit).await,
             }
             self.search_drawer().await;
@@ -73,9 +77,8 @@ impl User {
         self.judge().await
     }
 
-    async fn log_in(&mut self, shortest: Duration) {
-        let longest = self.options.lifetime.mul_f64(if shortest.is_zero() { 1.0 } else { 1.5 });
-        let stay = self.dice.between(shortest, longest);
+    async fn log_in(&mut self) {
+        let stay = self.dice.between(self.stay.0, self.stay.1);
         let mut jar = Jar::default();
         let body = Full::new(Bytes::from(format!("user={}", self.name)));
         let Some(response) = self.request(Method::POST, "/login", &mut jar, body).await else { return };
@@ -93,15 +96,16 @@ impl User {
 
     async fn browse(&mut self, mut visit: Visit) {
         let (heard, now) = self.look(&mut visit).await;
-        let given_up = visit.watch.refused_in_a_row() >= 3 * self.options.replicas;
-        let over = now >= visit.watch.expires_at() && heard == Heard::Refused;
-        match visit.watch.refused_in_a_row() {
-            0 if over || now >= visit.leaves_at => self.close(&visit),
-            _ if over => self.close(&visit),
-            _ if given_up => self.drawer.push(visit),
+        let over = heard == Heard::Refused && now >= visit.watch.expires_at();
+        let leaving = now >= visit.leaves_at;
+        let refusals = visit.watch.refused_in_a_row();
+        if over || (leaving && refusals == 0) {
+            self.close(&visit);
+        } else if leaving || refusals >= 3 * self.options.replicas {
             // Whoever leaves with a session in trouble still wants to know what becomes of it.
-            1.. if now >= visit.leaves_at => self.drawer.push(visit),
-            _ => self.visit = Some(visit),
+            self.drawer.push(visit);
+        } else {
+            self.visit = Some(visit);
         }
     }
 
@@ -122,11 +126,17 @@ impl User {
     async fn judge(mut self) -> Vec<Fate> {
         let open: Vec<_> = self.visit.take().into_iter().chain(std::mem::take(&mut self.drawer)).collect();
         for mut visit in open {
-            for _ in 0..self.enough() {
-                if now() >= visit.watch.expires_at() {
-                    break;
+            let (mut tries, mut accepted) = (0, 0);
+            // Until it is clear, but not for ever where nobody answers.
+            while accepted < self.enough()
+                && visit.watch.refused_in_a_row() < self.enough()
+                && tries < 4 * self.enough()
+                && now() < visit.watch.expires_at()
+            {
+                tries += 1;
+                if self.look(&mut visit).await.0 == Heard::Accepted {
+                    accepted += 1;
                 }
-                self.look(&mut visit).await;
             }
             self.close(&visit);
         }
@@ -192,5 +202,4 @@ fn now() -> SystemTime {
     SystemTime::now()
 }
 
-const ARRIVALS: Duration = Duration::from_millis(1500);
 const DRAWER_INTERVAL: Duration = Duration::from_millis(500);

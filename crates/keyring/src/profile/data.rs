@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{
-    Accept, CodecChoice, ErrorPlace, ErrorText, FieldName, Initializer, Layout, PartRule, Place, Profile, ProfileError,
-    Reseal, lint::Lint,
+    CodecChoice, ErrorPlace, ErrorText, FieldName, Initializer, PartRule, Profile, ProfileError, Reseal,
+    layout::{Accept, Layout, Place},
+    lint::Lint,
 };
 use crate::{
     Encoding, PartName,

@@ -5,8 +5,8 @@
 use std::num::NonZeroUsize;
 
 use super::{
-    Accept, Configuration, FieldName, Fields, Finding, FoundKey, Layout, ParsedConfiguration, PartRule, Place, Profile,
-    ProfileError, Slots,
+    Configuration, FieldName, Fields, Finding, FoundKey, ParsedConfiguration, PartRule, Profile, ProfileError, Slots,
+    layout::{Accept, Layout, Place},
 };
 use crate::{Encoding, Key, KeyState, Part, Ring, Secret, ring_file};
 

@@ -215,3 +215,149 @@ fn begin(text: &str, found: &Range<usize>) -> usize {
     let matched = &text[found.clone()];
     found.start + (matched.len() - matched.trim_start().len())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{FieldName, profile::Initializer};
+
+    fn rails() -> Profile {
+        let names = [("accept".to_owned(), FieldName("OLD_SECRET_KEY_BASE".into()))].into();
+        Profile::builtin("rails/single-slot").and_then(|profile| profile.with_names(&names)).expect("the profile")
+    }
+
+    /// The lints that fire on these files beside a good initializer, with their lines.
+    fn fired(files: &[(&str, &str)]) -> Vec<(String, Option<usize>)> {
+        let sources: Vec<_> =
+            files.iter().map(|(path, text)| SourceFile { path: (*path).into(), text: (*text).into() }).collect();
+        let findings = rails().lint(&sources);
+        findings.into_iter().map(|finding| (finding.lint, finding.line.map(NonZeroUsize::get))).collect()
+    }
+
+    fn fired_beside_good(path: &str, text: &str) -> Vec<(String, Option<usize>)> {
+        let Initializer { path: good, text: initializer } = rails().initializer().expect("an initializer");
+        fired(&[(&good, &initializer), (path, text)])
+    }
+
+    /// As the public runbook of a real service had it.
+    const SECRETS_YML: &str = r#"# config/secrets.yml
+development:
+  old_secret_key_base: my-current-local-secret-key-base-secret
+  secret_key_base: my-new-local-secret-key-base-secret
+production:
+  old_secret_key_base: ENV["OLD_SECRET_KEY_BASE"]
+  secret_key_base: <%= ENV["SECRET_KEY_BASE"] %>
+"#;
+
+    /// The same service's initializer in the shape that logged everybody out: authenticated cookies, the salt of the others.
+    const WRONG_SALT_RB: &str = r#"return unless Rails.application.secrets.old_secret_key_base.present?
+
+Rails.application.configure do
+  config.action_dispatch.use_authenticated_cookie_encryption = true
+  config.action_dispatch.cookies_rotations.tap do |cookies|
+    salt = config.action_dispatch.encrypted_cookie_salt
+    signed_salt = config.action_dispatch.encrypted_signed_cookie_salt
+    cipher = config.action_dispatch.encrypted_cookie_cipher || 'aes-256-gcm'
+
+    old_secret_key_base = Rails.application.secrets.old_secret_key_base
+    generator = ActiveSupport::KeyGenerator.new(old_secret_key_base, iterations: 1000)
+    len = ActiveSupport::MessageEncryptor.key_len(cipher)
+    secret = generator.generate_key(salt, len)
+    sign_secret = generator.generate_key(signed_salt)
+
+    cookies.rotate :encrypted, secret, sign_secret
+  end
+end
+"#;
+
+    #[test]
+    fn yaml_without_erb_is_found() {
+        assert_eq!(fired_beside_good("config/secrets.yml", SECRETS_YML), [("yaml-without-erb".into(), Some(6))]);
+        let right = SECRETS_YML.replace("ENV[\"OLD_SECRET_KEY_BASE\"]", "<%= ENV[\"OLD_SECRET_KEY_BASE\"] %>");
+        assert_eq!(fired_beside_good("config/secrets.yml", &right), []);
+        for value in ["ENV['X']", "\"ENV['X']\"", "ENV.fetch('X')"] {
+            let found = fired_beside_good("config/app.yaml", &format!("a: 1\nkey: {value}\n"));
+            assert_eq!(found, [("yaml-without-erb".into(), Some(2))], "{value}");
+        }
+    }
+
+    #[test]
+    fn the_wrong_salt_and_unrotated_signed_cookies_are_found() {
+        let files = [
+            ("config/initializers/cookie_rotation.rb", WRONG_SALT_RB),
+            ("config/secrets.yml", "x: <%= ENV['OLD_SECRET_KEY_BASE'] %>"),
+        ];
+        assert_eq!(fired(&files), [("wrong-salt".into(), Some(6)), ("signed-not-rotated".into(), Some(16))]);
+        let right =
+            WRONG_SALT_RB.replace("dispatch.encrypted_cookie_salt", "dispatch.authenticated_encrypted_cookie_salt");
+        let files = [(files[0].0, right.as_str()), files[1]];
+        assert_eq!(fired(&files), [("signed-not-rotated".into(), Some(16))]);
+        // An application that still writes CBC cookies uses that salt rightly.
+        let cbc = WRONG_SALT_RB.replace("encryption = true", "encryption = false");
+        let files = [(files[0].0, cbc.as_str()), files[1]];
+        assert_eq!(fired(&files), [("signed-not-rotated".into(), Some(16))]);
+    }
+
+    #[test]
+    fn a_missing_initializer_is_found() {
+        let unrelated = ("config/application.rb", "module App; end\n");
+        let path = "config/initializers/keyroll_cookie_rotation.rb";
+        let findings = rails().lint(&[SourceFile { path: unrelated.0.into(), text: unrelated.1.into() }]);
+        let shown: Vec<_> =
+            findings.iter().map(|finding| (finding.lint.as_str(), finding.path.as_str(), finding.line)).collect();
+        assert_eq!(shown, [("no-initializer", path, None), ("accept-field-unused", path, None)]);
+        assert!(findings[1].what.contains("OLD_SECRET_KEY_BASE"));
+        // In a comment it does nothing.
+        let comment = "# cookies_rotations with OLD_SECRET_KEY_BASE\n";
+        assert_eq!(fired(&[("config/application.rb", comment)]).len(), 2);
+    }
+
+    #[test]
+    fn secret_key_base_in_the_place_of_the_derived_key_is_found() {
+        for secret in [
+            "ENV['OLD_SECRET_KEY_BASE']",
+            "ENV.fetch('OLD_SECRET_KEY_BASE')",
+            "Rails.application.secrets.old_secret_key_base",
+            "Rails.application.credentials.old_secret_key_base",
+            "Settings.old_secret_key_base",
+            "old_secret_key_base",
+        ] {
+            for call in
+                ["cookies.rotate :encrypted, ", "cookies.rotate(:encrypted, ", "cookies.rotate :encrypted,\n      "]
+            {
+                let code = format!("x = 1\n{call}{secret}\ncookies.rotate :signed, derived\n");
+                let found = fired_beside_good("config/initializers/old.rb", &code);
+                assert_eq!(found, [("secret-not-derived".into(), Some(2))], "{code}");
+            }
+        }
+        assert_eq!(
+            fired_beside_good("a.rb", "cookies.rotate :encrypted, secret\ncookies.rotate :signed, sign_secret\n"),
+            []
+        );
+    }
+
+    #[test]
+    fn a_fixed_digest_is_found() {
+        let code =
+            "kg = ActiveSupport::KeyGenerator.new(old, iterations: 1000, hash_digest_class: OpenSSL::Digest::SHA256)\n";
+        assert_eq!(fired_beside_good("config/initializers/a.rb", code), [("fixed-digest".into(), Some(1))]);
+        let code = "x = 1\nOpenSSL::PKCS5.pbkdf2_hmac(secret, salt, 1000, 32, 'SHA256')\n";
+        assert_eq!(fired_beside_good("config/initializers/a.rb", code), [("fixed-digest".into(), Some(2))]);
+    }
+
+    #[test]
+    fn an_old_key_from_the_place_of_the_new_one_is_found() {
+        let yaml = "production:\n  old_secret_key_base: <%= ENV['SECRET_KEY_BASE'] %>\n  secret_key_base: <%= ENV['SECRET_KEY_BASE'] %>\n";
+        assert_eq!(fired_beside_good("config/secrets.yml", yaml), [("old-and-new-equal".into(), Some(2))]);
+        let right = yaml.replacen("ENV['SECRET", "ENV['OLD_SECRET", 1);
+        assert_eq!(fired_beside_good("config/secrets.yml", &right), []);
+    }
+
+    #[test]
+    fn findings_never_quote_the_sources() {
+        let yaml = "production:\n  old_secret_key_base: s3kr1t-material\n  secret_key_base: s3kr1t-material\n";
+        let findings = rails().lint(&[SourceFile { path: "config/secrets.yml".into(), text: yaml.into() }]);
+        assert!(findings.iter().any(|finding| finding.lint == "old-and-new-equal"));
+        assert!(!format!("{findings:?}").contains("s3kr1t"));
+    }
+}

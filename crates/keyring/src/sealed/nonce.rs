@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 
 use crate::codec::MintError;
+use crate::wipe::wipe;
 
 /// The length of an extended nonce.
 pub(super) const NONCE_LEN: usize = 24;
@@ -41,7 +42,7 @@ impl Batch {
         let bytes = &mut self.bytes[self.used..self.used + NONCE_LEN];
         nonce.copy_from_slice(bytes);
         // Nothing that was handed out stays behind to be handed out again.
-        bytes.fill(0);
+        wipe(bytes);
         self.used += NONCE_LEN;
         Ok(nonce)
     }
@@ -49,8 +50,7 @@ impl Batch {
 
 impl Drop for Batch {
     fn drop(&mut self) {
-        self.bytes.fill(0);
-        zeroize::optimization_barrier(&self.bytes);
+        wipe(&mut self.bytes);
     }
 }
 

@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use crate::codec::Mint;
+use crate::wipe::wipe;
 use crate::{KeyId, Secret, UnixTime};
 
 /// What a sealed token held. The payload is wiped when this is dropped.
@@ -50,11 +51,7 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // `zeroize` writes byte by byte, which takes longer than the decryption's own loop; this is one memset that the
-        // compiler may not leave out.
-        let payload = &mut self.buffer[self.payload.clone()];
-        payload.fill(0);
-        zeroize::optimization_barrier(payload);
+        wipe(&mut self.buffer[self.payload.clone()]);
     }
 }
 

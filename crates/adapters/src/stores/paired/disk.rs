@@ -116,6 +116,11 @@ impl Disk {
         Self { faults: Arc::new(NoFaults) }
     }
 
+    #[cfg(test)]
+    pub(super) fn with_faults(faults: Arc<dyn Faults>) -> Self {
+        Self { faults }
+    }
+
     /// Creates `name`, which must not exist, gives it the owner, mode and attributes of `like`, and only then writes into
     /// it: there is no moment at which the bytes are readable to more people than those of the file it will replace.
     pub(super) fn prepare(

@@ -223,7 +223,7 @@ impl Lowering<'_> {
         let mut env = BTreeMap::new();
         for (name, value) in value.env.unwrap_or_default() {
             if names_a_secret(&name) && could_be_a_secret(&value.value.0) {
-                self.refuse(
+                self.refuse_secret(
                     value.span,
                     format!("`env.{name}` looks like a secret"),
                     "secrets stand in this file by reference only; it is shared, committed and printed",

@@ -62,6 +62,14 @@ impl Lowering<'_> {
         });
     }
 
+    /// Notes a mistake at a place that holds a secret: the line is not shown again.
+    fn refuse_secret(&mut self, span: SourceSpan, what: impl Into<String>, why: &str, fix: impl Into<String>) {
+        self.refuse(span, what, why, fix);
+        if let Some(error) = self.errors.last_mut() {
+            error.excerpt = None;
+        }
+    }
+
     /// Notes that a field is missing from the group at `span`.
     fn refuse_missing(&mut self, span: SourceSpan, field: &str, why: &str, fix: &str) {
         self.refuse(span, format!("`{field}` is missing"), why, fix);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::error::quoted;
-use super::super::forms::{Short, ShortList, StatusText, Text};
+use super::super::forms::{Groups, Short, ShortList, StatusText, Text};
 use super::super::suggest::nearest;
 use super::super::written;
 use super::super::{
@@ -99,6 +99,10 @@ impl Lowering<'_> {
             }
             ShortList::Fields(fields) => *fields,
         };
+        let empty = fields.status.is_none()
+            && fields.header.as_ref().is_none_or(BTreeMap::is_empty)
+            && fields.body.is_none()
+            && fields.reissue.is_none();
         let status = match fields.status {
             Some(status) => Some(self.states(Some(status))?),
             None => None,
@@ -117,7 +121,7 @@ impl Lowering<'_> {
             Some(true) => Reissue::SameSession,
             Some(false) => Reissue::NotTheSame,
         };
-        if status.is_none() && headers.is_empty() && body.is_none() && reissue == Reissue::NotAsked {
+        if empty {
             self.refuse(
                 span,
                 format!("`{field}` asks for nothing"),
@@ -181,12 +185,16 @@ impl Lowering<'_> {
         }
     }
 
-    fn login(&mut self, written: At<written::Login>) -> Option<NonEmpty<LoginStep>> {
-        let fix = "add it as in `steps: [{ path: /login, form: { user: probe, password: { env: PROBE_PASSWORD } } }]`";
+    fn login(&mut self, written: At<Groups<written::LoginStep, written::Login>>) -> Option<NonEmpty<LoginStep>> {
+        let fix =
+            "write it as in `login: [{ path: /login, form: { user: probe, password: { env: PROBE_PASSWORD } } }]`";
         let why = "nothing says how to log in";
-        let steps = self.required(written.value.steps, written.span, "login.steps", why, fix)?;
+        let steps = match written.value {
+            Groups::List(steps) => At { value: steps, span: written.span },
+            Groups::Fields(login) => self.required(login.steps, written.span, "login.steps", why, fix)?,
+        };
         if steps.value.is_empty() {
-            self.refuse(steps.span, "`steps` is empty", why, fix);
+            self.refuse(steps.span, "there is no step", why, fix);
         }
         let count = steps.value.len();
         let mut captured: Vec<String> = Vec::new();
@@ -282,7 +290,7 @@ impl Lowering<'_> {
         let fields = match written.value {
             Short::Scalar(Text(text)) => {
                 if names_a_secret(name) && !text.is_empty() {
-                    self.refuse(
+                    self.refuse_secret(
                         span,
                         format!("`{name}` holds a secret in clear"),
                         "secrets stand in this file by reference only; it is shared, committed and printed",
@@ -302,7 +310,7 @@ impl Lowering<'_> {
                 let name = env.value.0;
                 let legal = |c: char| c.is_ascii_alphanumeric() || c == '_';
                 if name.is_empty() || !name.chars().all(legal) || name.starts_with(|c: char| c.is_ascii_digit()) {
-                    self.refuse(
+                    self.refuse_secret(
                         env.span,
                         "`env` is not the name of an environment variable",
                         "it takes the name of a variable, never its value",
@@ -347,12 +355,13 @@ fn reissued(reissue: Reissue) -> Expectation {
     Expectation { status: None, headers: Vec::new(), body: None, reissue }
 }
 
-/// A status that would show both, where nothing but the status is asked of at least one side.
+/// A status that would show both. Where one side asks for nothing but the status, every answer of the other side with that
+/// status matches both.
 fn indistinct(accepted: &Expectation, rejected: &Expectation) -> Option<u16> {
     let shared = accepted.status.as_ref()?.shared(rejected.status.as_ref()?)?;
     let alone =
         |side: &Expectation| side.headers.is_empty() && side.body.is_none() && side.reissue == Reissue::NotAsked;
-    (alone(accepted) && alone(rejected)).then_some(shared)
+    (alone(accepted) || alone(rejected)).then_some(shared)
 }
 
 fn variable_like(name: &str) -> String {

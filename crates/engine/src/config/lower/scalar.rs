@@ -247,7 +247,7 @@ impl Lowering<'_> {
             return None;
         }
         if !url.username().is_empty() || url.password().is_some() {
-            self.refuse(
+            self.refuse_secret(
                 written.span,
                 "the address holds a user name or a password",
                 "secrets stand in this file by reference only",

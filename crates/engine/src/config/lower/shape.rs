@@ -13,7 +13,7 @@ impl Lowering<'_> {
         let error = error.without_snippet();
         let span = error.location().map(SourceSpan::of).unwrap_or_default();
         let span = self.placed(span);
-        let field = self.field_before(span);
+        let field = self.field_before(span).or_else(|| self.field_at(span));
         let stands = field.as_deref().map_or_else(|| "what stands here".to_owned(), |field| format!("`{field}`"));
         let example = field.as_deref().and_then(example).map_or_else(
             || "docs/reference/config.md shows every field with its form".to_owned(),
@@ -50,7 +50,7 @@ impl Lowering<'_> {
                 let why = if msg.contains(NOT_A_LIST) { NOT_A_LIST } else { NOT_A_GROUP };
                 self.refuse(span, format!("{stands} has the wrong form"), why, example);
             }
-            Error::InvalidScalar { ty: "bool", .. } | Error::InvalidBooleanStrict { .. } => {
+            Error::InvalidScalar { ty: "boolean", .. } | Error::InvalidBooleanStrict { .. } => {
                 self.refuse(
                     span,
                     format!("{stands} is neither `true` nor `false`"),
@@ -77,7 +77,7 @@ impl Lowering<'_> {
                     span,
                     "the text is not YAML",
                     why,
-                    "correct the quotes, brackets or indentation around here",
+                    "correct the quotes, brackets or indentation around here; a text with `{`, `#` or `: ` in it needs quotes",
                 );
             }
         }
@@ -101,6 +101,13 @@ impl Lowering<'_> {
             None => "remove it".to_owned(),
         };
         self.refuse(span, what, why, fix);
+    }
+
+    /// The name of the field that begins at `span`: some errors point at a field and not at its value.
+    fn field_at(&self, span: SourceSpan) -> Option<String> {
+        let (name, _) = self.text.get(span.offset..)?.split_once(':')?;
+        let legal = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+        (!name.is_empty() && name.chars().all(legal)).then(|| name.to_owned())
     }
 
     /// The name of the field whose value stands at `span`.
@@ -149,7 +156,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("probe", "probe: { path: /me, accepted: [200], rejected: [302, 401] }"),
     ("accepted", "accepted: [200]"),
     ("rejected", "rejected: [302, 401]"),
-    ("login", "login: { steps: [{ path: /login, form: { user: probe, password: { env: PROBE_PASSWORD } } }] }"),
+    ("login", "login: [{ path: /login, form: { user: probe, password: { env: PROBE_PASSWORD } } }]"),
     ("steps", "steps: [{ path: /login, form: { user: probe, password: { env: PROBE_PASSWORD } } }]"),
     ("evidence", "evidence: { counter: { path: /metrics } }"),
     ("counter", "counter: { path: /metrics }"),

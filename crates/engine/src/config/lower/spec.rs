@@ -415,10 +415,7 @@ impl Lowering<'_> {
 
     fn policy(&mut self, written: written::Policy) -> Policy {
         let defaults = Policy::default();
-        let rotate_every = match written.rotate_every {
-            None => None,
-            Some(at) => Some(self.limit_or(Some(at), "rotateEvery", Period::days(90))),
-        };
+        let rotate_every = written.rotate_every.map(|at| self.limit_or(Some(at), "rotateEvery", Period::days(90)));
         Policy {
             rotate_every,
             windows: written.window.map(|at| self.windows(at)).unwrap_or_default(),

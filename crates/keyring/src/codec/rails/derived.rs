@@ -12,6 +12,7 @@ use zeroize::Zeroizing;
 
 use super::{KeyDigest, Kind, SignedDigest, wire};
 use crate::codec::{MintError, OpenError};
+use crate::wipe::Wiping;
 use crate::{Key, KeyId};
 
 /// A key as one Rails cookie uses it. Deriving it is slow on purpose, using it is not.
@@ -79,7 +80,7 @@ impl DerivedKey {
     }
 
     /// The cookie's value, not yet percent-encoded.
-    pub(super) fn seal(&self, mut plaintext: Zeroizing<Vec<u8>>) -> Result<Vec<u8>, MintError> {
+    pub(super) fn seal(&self, mut plaintext: Wiping) -> Result<Vec<u8>, MintError> {
         let mut value = Vec::with_capacity(self.value_len(plaintext.len()));
         match &self.sealer {
             Sealer::Gcm(key) => {
@@ -109,7 +110,7 @@ impl DerivedKey {
     }
 
     /// The plaintext of a cookie's value from which percent-encoding is already gone.
-    pub(super) fn open(&self, value: &[u8]) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+    pub(super) fn open(&self, value: &[u8]) -> Result<Wiping, OpenError> {
         match &self.sealer {
             Sealer::Gcm(key) => {
                 let (rest, tag) = split(value, TAG_TEXT_LEN)?;
@@ -117,7 +118,7 @@ impl DerivedKey {
                 // OpenSSL takes a shortened tag for a tag; this takes 16 bytes only.
                 let tag: [u8; TAG_LEN] = wire::decode_base64_array(tag)?;
                 let nonce: [u8; NONCE_LEN] = wire::decode_base64_array(nonce)?;
-                let mut bytes = Zeroizing::new(wire::decode_base64(text)?);
+                let mut bytes = Wiping::new(wire::decode_base64(text)?);
                 if bytes.is_empty() {
                     return Err(OpenError::Malformed);
                 }
@@ -133,7 +134,7 @@ impl DerivedKey {
                 if !bool::from(expected.as_bytes().ct_eq(signature)) {
                     return Err(OpenError::Tampered);
                 }
-                let bytes = Zeroizing::new(wire::decode_base64(text)?);
+                let bytes = Wiping::new(wire::decode_base64(text)?);
                 if bytes.is_empty() {
                     return Err(OpenError::Malformed);
                 }

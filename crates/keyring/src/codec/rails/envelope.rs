@@ -23,7 +23,7 @@ pub(super) enum Message<'a> {
     /// The plaintext is the payload.
     Whole,
     /// The payload in strict base64.
-    Base64(&'a str),
+    Base64(&'a [u8]),
 }
 
 /// The text before and after the payload's base64, in exactly the order of keys that Rails writes.
@@ -39,9 +39,22 @@ pub(super) fn purpose(name: &str) -> String {
 }
 
 /// Takes an authenticated `plaintext` apart, and refuses one whose time is over or that was sealed for another purpose.
-pub(super) fn parse<'a>(plaintext: &'a [u8], cookie: &str, now: UnixTime) -> Result<Envelope<'a>, OpenError> {
-    if !plaintext.starts_with(PREFIX.as_bytes()) {
+///
+/// `endless` is what [`around`] puts after the payload of a session for `cookie` that has no expiry.
+pub(super) fn parse<'a>(
+    plaintext: &'a [u8],
+    cookie: &str,
+    endless: &str,
+    now: UnixTime,
+) -> Result<Envelope<'a>, OpenError> {
+    let Some(rest) = plaintext.strip_prefix(PREFIX.as_bytes()) else {
         return Ok(Envelope { message: Message::Whole, expires_at: None });
+    };
+    // Nearly every session is this text and nothing else, and with no quotation mark in the middle it can't be read in another way.
+    if let Some(message) = rest.strip_suffix(endless.as_bytes())
+        && memchr::memchr2(b'"', b'\\', message).is_none()
+    {
+        return Ok(Envelope { message: Message::Base64(message), expires_at: None });
     }
     let Wire { rails } = serde_json::from_slice(plaintext).map_err(|_| OpenError::Malformed)?;
     // Rails asks for `cookie.NAME` first and for no purpose second; an empty purpose is none.
@@ -61,7 +74,7 @@ pub(super) fn parse<'a>(plaintext: &'a [u8], cookie: &str, now: UnixTime) -> Res
             Some(UnixTime(at.as_second()))
         }
     };
-    Ok(Envelope { message: Message::Base64(rails.message), expires_at })
+    Ok(Envelope { message: Message::Base64(rails.message.as_bytes()), expires_at })
 }
 
 #[derive(serde::Deserialize)]

@@ -8,10 +8,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use zeroize::Zeroizing;
 
 use super::params::{CodecConfigError, Params};
 use super::{Mint, MintError, OpenError, Opened, ResealError, SessionCodec};
+use crate::wipe::Wiping;
 use crate::{Key, KeyId, Secret, UnixTime};
 
 mod cache;
@@ -88,6 +88,7 @@ pub enum Metadata {
 pub struct RailsCodec {
     cookie: String,
     purpose: String,
+    endless: String,
     kind: Kind,
     digest: KeyDigest,
     signed_digest: SignedDigest,
@@ -112,6 +113,7 @@ impl RailsCodec {
             return Err(params.bad(salt_name, salt, "a salt has at least one character"));
         }
         Ok(Self {
+            endless: envelope::around(&envelope::purpose(&cookie), None).1,
             purpose: envelope::purpose(&cookie),
             cookie,
             kind,
@@ -142,12 +144,12 @@ impl RailsCodec {
             return Err(MintError::Payload { reason: "Rails can't open an empty payload" });
         }
         let plaintext = match self.metadata {
-            Metadata::Off => Zeroizing::new(session.payload.to_vec()),
+            Metadata::Off => Wiping::new(session.payload.to_vec()),
             Metadata::On => {
                 let expires_at = session.expires_at.map(timestamp).transpose()?;
                 let (before, after) = envelope::around(&self.purpose, expires_at);
                 let length = before.len() + wire::base64_len(session.payload.len()) + after.len();
-                let mut text = Zeroizing::new(Vec::with_capacity(length));
+                let mut text = Wiping::new(Vec::with_capacity(length));
                 text.extend_from_slice(before.as_bytes());
                 wire::append_base64(&mut text, session.payload);
                 text.extend_from_slice(after.as_bytes());
@@ -161,11 +163,11 @@ impl RailsCodec {
     pub fn open_with(&self, keys: &[&DerivedKey], token: &str, now: UnixTime) -> Result<Opened, OpenError> {
         let value = wire::decode_percent(token)?;
         let (key, plaintext) = open_first(keys, &value)?;
-        let envelope = envelope::parse(&plaintext, &self.cookie, now)?;
+        let envelope = envelope::parse(&plaintext, &self.cookie, &self.endless, now)?;
         let expires_at = envelope.expires_at;
         let payload = match envelope.message {
-            Message::Whole => Secret::from_bytes(take(plaintext)),
-            Message::Base64(text) => Secret::from_bytes(wire::decode_base64(text.as_bytes())?),
+            Message::Whole => Secret::from_bytes(plaintext.into_inner()),
+            Message::Base64(text) => Secret::from_bytes(wire::decode_base64(text)?),
         };
         Ok(Opened { key, payload, issued_at: None, expires_at })
     }
@@ -183,15 +185,10 @@ impl RailsCodec {
     }
 
     /// The whole plaintext, envelope and all: sealed again as it is, it can't live longer or change its purpose.
-    fn open_plaintext(
-        &self,
-        keys: &[&DerivedKey],
-        token: &str,
-        now: UnixTime,
-    ) -> Result<Zeroizing<Vec<u8>>, OpenError> {
+    fn open_plaintext(&self, keys: &[&DerivedKey], token: &str, now: UnixTime) -> Result<Wiping, OpenError> {
         let value = wire::decode_percent(token)?;
         let (_, plaintext) = open_first(keys, &value)?;
-        envelope::parse(&plaintext, &self.cookie, now)?;
+        envelope::parse(&plaintext, &self.cookie, &self.endless, now)?;
         Ok(plaintext)
     }
 
@@ -259,7 +256,7 @@ pub fn probe_payload(extra: &serde_json::Map<String, serde_json::Value>) -> Resu
     Ok(payload)
 }
 
-fn seal(key: &DerivedKey, plaintext: Zeroizing<Vec<u8>>) -> Result<String, MintError> {
+fn seal(key: &DerivedKey, plaintext: Wiping) -> Result<String, MintError> {
     let length = key.value_len(plaintext.len());
     if length > VALUE_MAX {
         return Err(MintError::TooLong { length, limit: VALUE_MAX });
@@ -267,7 +264,7 @@ fn seal(key: &DerivedKey, plaintext: Zeroizing<Vec<u8>>) -> Result<String, MintE
     key.seal(plaintext).map(|value| wire::encode_percent(&value))
 }
 
-fn open_first(keys: &[&DerivedKey], value: &[u8]) -> Result<(KeyId, Zeroizing<Vec<u8>>), OpenError> {
+fn open_first(keys: &[&DerivedKey], value: &[u8]) -> Result<(KeyId, Wiping), OpenError> {
     let mut answer = OpenError::Tampered;
     for key in keys {
         match key.open(value) {
@@ -276,11 +273,6 @@ fn open_first(keys: &[&DerivedKey], value: &[u8]) -> Result<(KeyId, Zeroizing<Ve
         }
     }
     Err(answer)
-}
-
-/// Moves the bytes out without a copy that nobody would wipe.
-fn take(mut bytes: Zeroizing<Vec<u8>>) -> Vec<u8> {
-    std::mem::take(&mut *bytes)
 }
 
 fn timestamp(at: UnixTime) -> Result<Timestamp, MintError> {

@@ -16,23 +16,20 @@ pub(super) fn decode_percent(token: &str) -> Result<Cow<'_, [u8]>, OpenError> {
     if token.len() > 3 * VALUE_MAX {
         return Err(OpenError::TooLong);
     }
-    let Some(first) = token.iter().position(|&byte| byte == b'%') else {
+    let Some(first) = memchr::memchr(b'%', token) else {
         return checked(Cow::Borrowed(token));
     };
     let mut value = Vec::with_capacity(token.len());
     value.extend_from_slice(&token[..first]);
     let mut rest = &token[first..];
-    while let [byte, after @ ..] = rest {
-        if *byte != b'%' {
-            value.push(*byte);
-            rest = after;
-            continue;
-        }
+    while let [b'%', after @ ..] = rest {
         let [high, low, after @ ..] = after else {
             return Err(OpenError::Malformed);
         };
         value.push(digit(*high)? << 4 | digit(*low)?);
-        rest = after;
+        let plain = memchr::memchr(b'%', after).unwrap_or(after.len());
+        value.extend_from_slice(&after[..plain]);
+        rest = &after[plain..];
     }
     checked(Cow::Owned(value))
 }

@@ -1,0 +1,468 @@
+//! The loop: look at the world, hear requests, ask the machine, do one thing, tell the machine.
+//!
+//! It keeps nothing of its own between two rounds. Whatever it has to remember is in the rotation, and the rotation is in the
+//! journal and in the stamp; so it may be killed between any two lines.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use keyroll_keyring::{KeyId, KeyState};
+use keyroll_rotation::gate::Verdict;
+use keyroll_rotation::{
+    Direction, DrainRule, Event, Halt, Illegal, Millis, Mode, Next, Revocation, Rotation, Stage, Wait,
+};
+
+use crate::assembly::Standby;
+use crate::clock::calendar;
+use crate::effects::{effect_name, error_chain};
+use crate::error::EngineError;
+use crate::journal::{Body, HumanAction};
+use crate::preflight::Lock;
+use crate::report::{Notice, Resumed, WaitReport};
+use crate::request::{Compromised, Patience, StoreLeak};
+use crate::session::{Session, Touched};
+use crate::stamp::{Asked, LastRotation, PendingRequest, WeakEvidence};
+use crate::sweep;
+use crate::world::FieldsSay;
+
+/// How far to go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Goal {
+    /// Stop when this stage's gate has passed.
+    pub(crate) until: Option<Stage>,
+    pub(crate) patience: Patience,
+}
+
+/// Why the loop stopped.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The rotation is closed: in escrow, or finished.
+    Closed,
+    /// The stage that was asked for is behind.
+    Until,
+    /// Time or evidence is missing, and patience has run out.
+    Waiting(WaitReport),
+    /// A person has to act.
+    Human(WaitReport),
+    /// A store holds a foreign write.
+    Drift(WaitReport),
+    /// Ctrl-C.
+    Interrupted,
+    /// What was asked for is done, and nothing was to be driven.
+    Decided(String),
+}
+
+impl Session<'_> {
+    /// Drives the open rotation as far as the goal asks and the world allows.
+    pub(crate) async fn drive(&mut self, goal: Goal) -> Result<Stop, EngineError> {
+        let started = self.engine.clock.boottime();
+        if let Some(open) = self.open() {
+            self.engine.observer.notice(&Notice::TakenUp {
+                rotation: open.id.clone(),
+                mode: open.machine.mode,
+                stage: open.machine.stage,
+                resumed: if open.machine.stage == Stage::Planned { Resumed::New } else { Resumed::Continued },
+            });
+        }
+        loop {
+            if self.engine.interrupt.requested() {
+                return Ok(Stop::Interrupted);
+            }
+            match self.round(goal, started).await {
+                Ok(None) | Err(EngineError::RequestWaits) => {}
+                Ok(Some(stop)) => return Ok(stop),
+                Err(EngineError::Interrupted) => return Ok(Stop::Interrupted),
+                Err(error @ EngineError::Foreign { .. }) => {
+                    let found = self.look().await?;
+                    let now = self.now().await?;
+                    self.compare(&found, now).await?;
+                    if self.machine().is_none_or(|machine| machine.halt.is_none()) {
+                        return Err(error);
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn round(&mut self, goal: Goal, started: Duration) -> Result<Option<Stop>, EngineError> {
+        let found = self.look().await?;
+        let now = self.now().await?;
+        self.compare(&found, now).await?;
+        self.take_requests().await?;
+        self.heed_touch().await?;
+        let Some(machine) = self.machine().cloned() else { return Ok(Some(Stop::Closed)) };
+        if machine.direction == Direction::Forward && goal.until.is_some_and(|until| behind(machine.stage, until)) {
+            return Ok(Some(Stop::Until));
+        }
+        match machine.next(now) {
+            Next::Do(effect) => {
+                self.engine.observer.notice(&Notice::Doing { what: effect_name(&effect) });
+                let event = self.carry_out(&effect).await?;
+                self.apply(&event).await?;
+                Ok(None)
+            }
+            Next::Done => {
+                self.finish().await?;
+                Ok(Some(Stop::Closed))
+            }
+            Next::Wait(_) if machine.stage == Stage::Escrow && machine.halt.is_none() => Ok(Some(Stop::Closed)),
+            Next::Wait(_) if machine.stage == Stage::Planned && machine.halt.is_none() => {
+                // The process that opened it died before it could say that preflight had passed.
+                let report = self.engine.preflight_checks(machine.mode, Lock::Held).await;
+                if !report.passed() {
+                    return Err(EngineError::Preflight { report: Box::new(report) });
+                }
+                self.apply(&Event::PreflightPassed).await?;
+                Ok(None)
+            }
+            Next::Wait(wait) => self.wait(&machine, wait, goal, now, started).await,
+        }
+    }
+
+    /// Tells the machine what happened, and records it. What could not be found out again from the world goes into the stamp.
+    pub(crate) async fn apply(&mut self, event: &Event) -> Result<(), EngineError> {
+        self.try_apply(event).await?.map_err(EngineError::Defect)
+    }
+
+    pub(crate) async fn try_apply(&mut self, event: &Event) -> Result<Result<(), Illegal>, EngineError> {
+        let Some(open) = &mut self.stamp.open else { return Ok(Ok(())) };
+        let before = open.machine.clone();
+        match before.apply(event) {
+            Ok(applied) => open.machine = applied.rotation,
+            Err(illegal) => return Ok(Err(illegal)),
+        }
+        let after = open.machine.clone();
+        // A sweep of ten thousand members is recorded once, as the gate's evidence.
+        if !matches!(event, Event::Swept(_)) {
+            self.note(Body::Event { event: event.clone() })?;
+        }
+        self.enter_states(&after);
+        if after.halt != before.halt
+            && let Some(halt) = &after.halt
+        {
+            self.note(Body::Halted { halt: halt.clone() })?;
+        }
+        self.note_state()?;
+        if after.stage != before.stage || after.direction != before.direction {
+            self.engine.observer.notice(&Notice::StageEntered { stage: after.stage, direction: after.direction });
+        }
+        if matches!(event, Event::Closed { .. }) {
+            self.seal(&after)?;
+        }
+        if travels_in_the_stamp(event) || after.halt != before.halt {
+            self.commit_stamp().await?;
+        }
+        self.publish(None)?;
+        Ok(Ok(()))
+    }
+
+    /// Keys have the states that follow from what the stores hold.
+    fn enter_states(&mut self, machine: &Rotation) {
+        let accepted: BTreeSet<KeyId> = machine.stores.iter().flat_map(|store| store.accept.iter().copied()).collect();
+        let ids: Vec<_> = self.stamp.ledger.keys.iter().map(|known| (known.id, known.state)).collect();
+        for (id, state) in ids {
+            if machine.compromised.contains(&id) {
+                self.stamp.ledger.set_state(id, KeyState::Compromised);
+            } else if machine.stores.iter().any(|store| store.active == id) {
+                self.stamp.ledger.set_state(id, KeyState::Active);
+            } else if accepted.contains(&id) {
+                let before = matches!(state, KeyState::Active | KeyState::Deactivated);
+                let state = if before { KeyState::Deactivated } else { KeyState::ActiveForProcessing };
+                self.stamp.ledger.set_state(id, state);
+            } else if matches!(state, KeyState::Active | KeyState::ActiveForProcessing) {
+                self.stamp.ledger.set_state(id, KeyState::Deactivated);
+            }
+        }
+    }
+
+    fn seal(&mut self, machine: &Rotation) -> Result<(), EngineError> {
+        let active = machine.stores.first().map_or(machine.incoming, |store| store.active);
+        let closed_at = calendar(machine.closed_at.unwrap_or_default());
+        if let Some(open) = &self.stamp.open {
+            self.stamp.last = Some(LastRotation { id: open.id.clone(), stage: machine.stage, closed_at });
+        }
+        if self.stamp.standby.is_some_and(|standby| {
+            active == standby || !machine.stores.iter().all(|store| store.accept.contains(&standby))
+        }) {
+            self.stamp.standby = None;
+        }
+        if machine.mode == Mode::Standby && machine.direction == Direction::Forward {
+            self.stamp.standby = Some(machine.incoming);
+        }
+        self.note(Body::Sealed { mode: machine.mode, active: self.mark(active), t0: machine.t0.map(calendar) })
+            .map(drop)
+    }
+
+    /// Nothing is left to do: the rotation is not open any more.
+    async fn finish(&mut self) -> Result<(), EngineError> {
+        let Some(open) = self.stamp.open.take() else { return Ok(()) };
+        self.ended_back = open.machine.direction;
+        if open.machine.stage == Stage::Finished && open.machine.destroyed.contains(&open.machine.incoming) {
+            // Withdrawn: the candidate is gone and the key before was never out of use.
+            self.ended_back = Direction::Back;
+        }
+        if let Some(mut parked) = self.stamp.parked.take() {
+            // The rotation in escrow knows of the key that was added meanwhile, so that it can still be rolled back.
+            parked.machine.stores.clone_from(&open.machine.stores);
+            let pair = [parked.machine.incoming, parked.machine.outgoing];
+            let accepted = open.machine.stores.iter().flat_map(|store| store.accept.iter().copied());
+            parked.machine.others = accepted.filter(|key| !pair.contains(key)).collect();
+            self.stamp.open = Some(parked);
+        }
+        self.note_state()?;
+        self.commit_stamp().await?;
+        self.publish(None)
+    }
+
+    /// Tells the machine where the stores hold something else than it knows.
+    pub(crate) async fn compare(&mut self, found: &[FieldsSay], now: Millis) -> Result<(), EngineError> {
+        let Some(machine) = self.machine() else { return Ok(()) };
+        if machine.stage == Stage::Finished {
+            return Ok(());
+        }
+        let same = machine.stores.len() == found.len()
+            && machine.stores.iter().zip(found).all(|(known, found)| found.configuration() == Some(known));
+        if same && !matches!(machine.halt, Some(Halt::ForeignWrite { .. })) {
+            return Ok(());
+        }
+        let already = match &machine.halt {
+            Some(Halt::ForeignWrite { store, found: seen, .. }) => {
+                found.get(usize::from(store.0)).is_some_and(|found| found.configuration() == seen.as_ref())
+            }
+            _ => false,
+        };
+        if already {
+            return Ok(());
+        }
+        let stores = found.iter().map(|found| found.configuration().cloned()).collect();
+        self.apply(&Event::WorldObserved { stores, at: now }).await
+    }
+
+    /// A store's version moved and its fields are as they were: somebody edited a neighbour, or changed the key and changed it
+    /// back. The first is harmless; the second is not, and nobody can tell them apart.
+    async fn heed_touch(&mut self) -> Result<(), EngineError> {
+        let Touched::Yes { location } = std::mem::replace(&mut self.touched, Touched::No) else { return Ok(()) };
+        let voids = self
+            .machine()
+            .is_some_and(|machine| machine.t0.is_some() && machine.stage == Stage::Draining && machine.halt.is_none());
+        let consequence = if voids { "; the start of the drain is stamped anew" } else { "" };
+        self.caution(format!(
+            "{location} was written by somebody else, and what keyroll owns there is as it was; this rotation goes on from the \
+             new version{consequence}"
+        ));
+        self.note(Body::Rebased { location })?;
+        if voids { self.apply(&Event::T0Voided).await } else { Ok(()) }
+    }
+
+    async fn wait(
+        &mut self,
+        machine: &Rotation,
+        wait: Wait,
+        goal: Goal,
+        now: Millis,
+        started: Duration,
+    ) -> Result<Option<Stop>, EngineError> {
+        let newcomers = self.watch(machine).await?;
+        if newcomers == Watched::Changed {
+            return Ok(None);
+        }
+        let report = self.report_wait(&wait);
+        self.publish(Some(&report))?;
+        if matches!(machine.halt, Some(Halt::ForeignWrite { .. })) {
+            return Ok(Some(Stop::Drift(report)));
+        }
+        if machine.halt.is_some() || report.needs_a_person() {
+            return Ok(Some(Stop::Human(report)));
+        }
+        let until = wait.again_at.unwrap_or(now);
+        let mut span = Duration::from_millis(until.0.saturating_sub(now.0)).max(SHORTEST_WAIT);
+        let policy = &self.engine.assembly.policy;
+        let tick = match machine.stage {
+            Stage::Draining => policy.drain_interval.min(policy.poll * POLLS_PER_TICK),
+            _ => policy.poll,
+        };
+        span = span.min(tick);
+        match goal.patience {
+            Patience::Forever => {}
+            Patience::None => return Ok(Some(Stop::Waiting(report))),
+            Patience::For(limit) => {
+                let spent = self.engine.clock.boottime().saturating_sub(started);
+                let Some(left) = limit.checked_sub(spent).filter(|left| !left.is_zero()) else {
+                    return Ok(Some(Stop::Waiting(report)));
+                };
+                span = span.min(left);
+            }
+        }
+        self.engine.observer.notice(&Notice::Waiting(report));
+        tokio::select! {
+            () = self.engine.clock.sleep(span) => Ok(None),
+            () = self.engine.interrupt.wait() => Ok(Some(Stop::Interrupted)),
+        }
+    }
+
+    /// While it drains: reads the counters, and proves whoever came since.
+    async fn watch(&mut self, machine: &Rotation) -> Result<Watched, EngineError> {
+        if machine.stage != Stage::Draining || machine.t0.is_none() || machine.halt.is_some() {
+            return Ok(Watched::Same);
+        }
+        if machine.settings.drain == DrainRule::Counter {
+            self.read_counters(machine.outgoing).await?;
+        }
+        let Some(gate) = machine.gate() else { return Ok(Watched::Same) };
+        let listed = sweep::list(&self.engine.assembly.consumers).await?;
+        if listed.iter().all(|one| self.sworn.contains(&one.key())) {
+            return Ok(Watched::Same);
+        }
+        let sweep = self.sweep(&gate).await?;
+        if gate.judge(&sweep, self.rule(), Millis(0)) == Verdict::Passed {
+            self.sworn.extend(listed.iter().map(sweep::Listed::key));
+        }
+        let before = self.machine().map(|machine| machine.stage);
+        self.apply(&Event::Swept(sweep)).await?;
+        let changed = self.machine().map(|machine| machine.stage) != before;
+        Ok(if changed { Watched::Changed } else { Watched::Same })
+    }
+
+    /// Takes what operators elsewhere asked for, in the order in which they asked.
+    pub(crate) async fn take_requests(&mut self) -> Result<(), EngineError> {
+        while let Some(request) = self.stamp.requests.first().cloned() {
+            self.stamp.requests.retain(|other| other.id != request.id);
+            self.taken_requests.insert(request.id.clone());
+            if request.rotation == self.rotation_id() {
+                self.take_request(&request).await?;
+            } else {
+                self.caution(format!(
+                    "`{}` by `{}` was meant for {}, which is not open any more; it was dropped",
+                    request.what.words(),
+                    request.by,
+                    request.rotation
+                ));
+            }
+            self.commit_stamp().await?;
+        }
+        Ok(())
+    }
+
+    /// Takes one request, from elsewhere or from this very process.
+    pub(crate) async fn take_request(&mut self, request: &PendingRequest) -> Result<(), EngineError> {
+        for (action, event) in self.decisions(&request.what) {
+            let why = request.why.clone();
+            self.note_by(request.by.clone(), Body::Human { action, why })?;
+            if let Err(illegal) = self.try_apply(&event).await? {
+                self.caution(format!("`{}` was refused: {}", request.what.words(), error_chain(&illegal)));
+                self.refused = Some(illegal);
+            }
+        }
+        Ok(())
+    }
+
+    fn decisions(&self, asked: &Asked) -> Vec<(HumanAction, Event)> {
+        match asked {
+            Asked::Pause {} => vec![(HumanAction::Pause, Event::Paused)],
+            Asked::Resume {} => vec![(HumanAction::Resume, Event::Resumed)],
+            Asked::Rollback {} => vec![(HumanAction::Rollback, Event::RollbackRequested)],
+            Asked::ReloadLaggards {} => vec![(HumanAction::ReloadLaggards, Event::LaggardReloadRequested)],
+            Asked::Revoke { mode, compromised, store } => {
+                let compromised = self.leaked(*compromised, *store);
+                let marks = compromised.iter().map(|id| self.mark(*id)).collect();
+                let revocation = Revocation { mode: *mode, compromised, fresh: self.stamp.ledger.next() };
+                vec![(HumanAction::Revoke { mode: *mode, compromised: marks }, Event::Revoked(revocation))]
+            }
+            Asked::Override { accept_loss, extend_drain_ms, weak_evidence } => {
+                let mut decisions = Vec::new();
+                if let Some(sessions) = *accept_loss {
+                    decisions.push((HumanAction::AcceptLoss { sessions }, Event::LossAccepted { sessions }));
+                }
+                if let Some(by) = extend_drain_ms.map(Millis) {
+                    decisions.push((HumanAction::ExtendDrain { by }, Event::DrainExtended { by }));
+                }
+                if *weak_evidence == WeakEvidence::Accepted {
+                    decisions.push((HumanAction::WeakEvidence, Event::WeakEvidenceAccepted));
+                }
+                decisions
+            }
+        }
+    }
+
+    /// The keys that a person means by "old", "new" and "the store".
+    pub(crate) fn leaked(&self, compromised: Compromised, store: StoreLeak) -> BTreeSet<KeyId> {
+        let mut leaked = BTreeSet::new();
+        if let Some(machine) = self.machine() {
+            // Once it is closed, the key "in use" is the one that came; a rollback exchanged the two.
+            let exchanged = machine.direction == Direction::Back || machine.stage == Stage::Escrow;
+            let (old, new) = match exchanged {
+                true => (machine.incoming, machine.outgoing),
+                false => (machine.outgoing, machine.incoming),
+            };
+            match compromised {
+                Compromised::Old => leaked.extend([old]),
+                Compromised::New => leaked.extend([new]),
+                Compromised::Both => leaked.extend([old, new]),
+            }
+            if store == StoreLeak::Possible {
+                leaked.extend(machine.stores.iter().flat_map(|store| store.accept.iter().copied()));
+                leaked.extend([old, new]);
+            }
+        }
+        if store == StoreLeak::Possible {
+            leaked.extend(self.stamp.standby);
+        }
+        leaked
+    }
+
+    /// Whether a closed rotation is to be followed by one that leaves a candidate for the next.
+    pub(crate) fn wants_standby(&self) -> bool {
+        let Some(machine) = self.machine() else { return false };
+        self.engine.assembly.policy.standby == Standby::Keep
+            && self.stamp.standby.is_none()
+            && machine.stage == Stage::Escrow
+            && machine.direction == Direction::Forward
+            && machine.halt.is_none()
+            && self.engine.assembly.profile.accept_slots().hold(machine.others.len() + 1)
+    }
+}
+
+/// What a look at a draining fleet led to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Watched {
+    Same,
+    /// The rotation is in another stage now.
+    Changed,
+}
+
+/// Whether `stage` lies behind `until` on the way forward.
+fn behind(stage: Stage, until: Stage) -> bool {
+    let place = |stage| match stage {
+        Stage::Planned => 1,
+        Stage::Staged => 2,
+        Stage::Accepting => 3,
+        Stage::Promoting | Stage::CuttingOver => 4,
+        Stage::Draining => 5,
+        Stage::Retiring => 6,
+        Stage::Closing => 7,
+        Stage::Escrow => 8,
+        Stage::Finished => 9,
+        // A rollback is not on the way forward, and no `--until` holds it up.
+        Stage::Withdrawing => 0,
+    };
+    place(stage) > place(until)
+}
+
+/// What could not be found out again from the world.
+fn travels_in_the_stamp(event: &Event) -> bool {
+    !matches!(
+        event,
+        Event::PreflightPassed
+            | Event::CandidateStored
+            | Event::Written { .. }
+            | Event::Reloaded
+            | Event::Swept(_)
+            | Event::DrainObserved { .. }
+    )
+}
+
+const SHORTEST_WAIT: Duration = Duration::from_millis(50);
+
+/// While it drains, the stores are read for requests this many polls apart.
+const POLLS_PER_TICK: u32 = 5;

@@ -1,0 +1,383 @@
+//! Carrying out one effect: each may be carried out twice, because the process that did it may have died before it said so.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use keyroll_adapters::Timestamp;
+use keyroll_adapters::stores::Document;
+use keyroll_keyring::{KeyId, KeyState};
+use keyroll_rotation::{Effect, Event, Leaving, Millis, RotationId, StoreIndex, WorldConfiguration};
+
+use crate::drain::{DrainBook, Reading, RunReading};
+use crate::error::EngineError;
+use crate::hooks::Moment;
+use crate::journal::{Body, Completion};
+use crate::session::{Change, Seen, Session};
+use crate::stamp::KnownKey;
+use crate::sweep;
+use crate::world::{self, Identity, Materials};
+
+impl Session<'_> {
+    /// Records the intent, carries the effect out, records that it is done. The event is what the machine is to be told.
+    pub(crate) async fn carry_out(&mut self, effect: &Effect) -> Result<Event, EngineError> {
+        let (before, after) = match effect {
+            Effect::Write { store, before, after } => {
+                (Some(self.sight(*store, before, Seen::Now)), Some(self.sight(*store, after, Seen::ToBe)))
+            }
+            _ => (None, None),
+        };
+        let intent = self.note(Body::Intent { effect: effect.clone(), before, after })?;
+        let name = effect_name(effect);
+        self.hook(&name, Moment::Before);
+        let done = match effect {
+            Effect::StageCandidate { key } => self.stage_candidate(*key).await,
+            Effect::Write { store, before, after } => self.write(*store, before, after).await,
+            Effect::Reload { attempt, scope, prove } => self.reload(*attempt, *scope, prove).await,
+            Effect::Sweep { gate } => self.sweep_for(gate).await,
+            Effect::StampT0 => self.now().await.map(|t0| (Event::Stamped { t0 }, Completion::Now)),
+            Effect::ObserveDrain { key, since } => self.observe_drain(*key, *since).await,
+            Effect::Close { leaving } => self.close(leaving).await,
+            Effect::Destroy { key } => self.destroy(&[*key].into()).await.map(|how| (Event::Destroyed, how)),
+            Effect::DiscardCandidate { key } => {
+                self.destroy(&[*key].into()).await.map(|how| (Event::CandidateDiscarded, how))
+            }
+            _ => Err(EngineError::RefusedBecause { reason: format!("this keyroll does not know how to {name}") }),
+        };
+        self.hook(&name, Moment::After);
+        match done {
+            Ok((event, how)) => {
+                let now = match effect {
+                    Effect::Write { store, after, .. } => Some(self.sight(*store, after, Seen::Now)),
+                    _ => None,
+                };
+                self.note(Body::Done { intent, now, how })?;
+                Ok(event)
+            }
+            Err(error) => {
+                self.note(Body::Failed { intent, reason: error_chain(&error) })?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Generates the candidate unless one is found for this rotation, stores it everywhere and reads it back.
+    async fn stage_candidate(&mut self, id: KeyId) -> Result<(Event, Completion), EngineError> {
+        let rotation = self.rotation_id();
+        self.look().await?;
+        let found = self
+            .views
+            .iter()
+            .any(|view| view.document.pending.iter().any(|hidden| hidden.id == id && hidden.rotation == rotation.0));
+        let how = if found { Completion::FoundDone } else { Completion::Now };
+        if !found {
+            let candidate = self.engine.assembly.profile.candidate(id)?;
+            let fingerprints = &self.engine.assembly.fingerprints;
+            let identity = world::identify(&self.stamp.ledger, &self.materials, fingerprints, candidate.parts());
+            let Identity::Unknown(Some(fingerprint)) = identity else {
+                return Err(EngineError::RefusedBecause {
+                    reason:
+                        "the generated candidate is weak or equals a known key: the system's randomness is broken; \
+                             nothing was stored"
+                            .into(),
+                });
+            };
+            self.stamp.ledger.enter(KnownKey {
+                id,
+                fingerprint: Some(fingerprint),
+                state: KeyState::PreActivation,
+                rotation: Some(rotation.clone()),
+            });
+            let parts = world::hidden_parts(&world::hide(&candidate, &rotation.0, None));
+            self.materials.insert(fingerprints, id, parts);
+        }
+        let add: Change<'_> = &|document, materials| {
+            add_pending(document, materials, id, &rotation);
+            Ok(())
+        };
+        for place in 0..self.views.len() {
+            self.hook("store candidate", Moment::Before);
+            self.commit(place, None, add).await?;
+            self.hook("store candidate", Moment::After);
+        }
+        // Read back: what the stores give is what was meant, by fingerprint.
+        for place in 0..self.views.len() {
+            let view = self.engine.read_store(place).await?;
+            let hidden = view.document.pending.iter().find(|hidden| hidden.id == id);
+            let read = hidden.and_then(|hidden| self.engine.assembly.fingerprints.of(&world::hidden_parts(hidden)));
+            if read.is_none() || read != self.mark(id).fingerprint {
+                return Err(EngineError::RefusedBecause {
+                    reason: format!("{} did not give the candidate back as it was stored", view.location),
+                });
+            }
+        }
+        self.note(Body::KeyIdentified { key: self.mark(id) })?;
+        Ok((Event::CandidateStored, how))
+    }
+
+    /// Writes a configuration to one store: what is there decides whether it is written, found done, or refused.
+    async fn write(
+        &mut self,
+        store: StoreIndex,
+        before: &WorldConfiguration,
+        after: &WorldConfiguration,
+    ) -> Result<(Event, Completion), EngineError> {
+        let place = usize::from(store.0);
+        let found = self.look().await?;
+        if found.get(place).and_then(|found| found.configuration()) == Some(after) {
+            return Ok((Event::Written { store, at: self.store_now(place).await? }, Completion::FoundDone));
+        }
+        let rotation = self.rotation_id();
+        let incoming = self.machine().map(|machine| machine.incoming);
+        let profile = self.engine.assembly.profile.clone();
+        let leaving: BTreeSet<KeyId> = before.accept.difference(&after.accept).copied().collect();
+        let kept_until = Timestamp(
+            self.store_now(place)
+                .await?
+                .0
+                .saturating_add(self.machine().map_or(0, |machine| machine.settings.escrow.0)),
+        );
+        let change: Change<'_> = &|document, materials| {
+            document.fields = world::render(&profile, materials, after)?;
+            // A key that enters the fields is not in escrow any more. The candidate stays in `pending` until the rotation is
+            // closed, so that a foreign write can't take its only copy away.
+            document.escrow.retain(|hidden| !after.accept.contains(&hidden.id));
+            for id in &leaving {
+                let hidden = document.pending.iter().chain(&document.escrow).any(|hidden| hidden.id == *id);
+                if let Some(key) = materials.get(*id)
+                    && !hidden
+                {
+                    document.escrow.push(world::hide(key, &rotation.0, Some(kept_until)));
+                }
+            }
+            if let Some(incoming) = incoming
+                && after.accept.contains(&incoming)
+            {
+                add_pending(document, materials, incoming, &rotation);
+            }
+            Ok(())
+        };
+        self.hook(&format!("write store {place}"), Moment::Before);
+        self.commit(place, Some(before), change).await?;
+        self.hook(&format!("write store {place}"), Moment::After);
+        // The time after the write: settle counts from when it was surely visible.
+        let at = self.store_now(place).await?;
+        let view = self.engine.read_store(place).await?;
+        self.views[place] = view;
+        if self.fields(place).configuration() != Some(after) {
+            return Err(EngineError::Foreign {
+                location: self.views[place].location.clone(),
+                found: self.fields(place).words(),
+            });
+        }
+        Ok((Event::Written { store, at }, Completion::Now))
+    }
+
+    /// Asks everybody whatever the gate demands.
+    async fn sweep_for(&mut self, gate: &keyroll_rotation::gate::Gate) -> Result<(Event, Completion), EngineError> {
+        let swept = self.sweep(gate).await?;
+        Ok((Event::Swept(swept), Completion::Now))
+    }
+
+    /// Reads every member's counter and says what the readings prove.
+    async fn observe_drain(&mut self, key: KeyId, since: Millis) -> Result<(Event, Completion), EngineError> {
+        self.read_counters(key).await?;
+        let now = self.now().await?;
+        let window = self.drain_window();
+        let observation = self.drain_book(key)?.observe(Timestamp(since.0), window);
+        Ok((Event::DrainObserved { observation, now }, Completion::Now))
+    }
+
+    /// One reading of every member's counter, kept in the state folder.
+    pub(crate) async fn read_counters(&mut self, key: KeyId) -> Result<(), EngineError> {
+        let Some(witness) = self.engine.assembly.drain.clone() else { return Ok(()) };
+        let label = self.mark(key).fingerprint.map(|fingerprint| fingerprint.to_string());
+        let listed = sweep::list(&self.engine.assembly.consumers).await?;
+        let mut runs = std::collections::BTreeMap::new();
+        for one in &listed {
+            let opened = match witness.read(&one.member).await {
+                Ok(Some(counts)) if counts.boot == one.member.boot => counts
+                    .by_label
+                    .iter()
+                    .find(|(name, _)| Some(name) == label.as_ref() || *name == key.to_string())
+                    .map(|(_, count)| *count),
+                Ok(_) => None,
+                Err(error) => {
+                    tracing::info!(%error, "a counter could not be read");
+                    None
+                }
+            };
+            let name = format!("{}/{}/{}", one.consumer, one.member.id.0, one.member.boot.0);
+            runs.insert(name, RunReading { opened, started_at: one.member.started_at });
+        }
+        let at = Timestamp(self.now().await?.0);
+        let mut book = self.drain_book(key)?;
+        book.push(Reading { at, runs });
+        let bytes = serde_json::to_vec(&book).unwrap_or_default();
+        self.engine.replace_state_file(DRAIN_FILE, &bytes)
+    }
+
+    fn drain_window(&self) -> Duration {
+        self.engine.assembly.policy.drain_window
+    }
+
+    fn drain_book(&self, key: KeyId) -> Result<DrainBook, EngineError> {
+        let about = format!("{}/{key}", self.rotation_id());
+        let path = self.engine.state_dir.join(DRAIN_FILE);
+        match std::fs::read(&path) {
+            // Readings only save time: what can't be read is read anew from the members, and proves nothing meanwhile.
+            Ok(bytes) => Ok(serde_json::from_slice::<DrainBook>(&bytes)
+                .ok()
+                .filter(|book| book.about == about)
+                .unwrap_or_else(|| DrainBook::new(about))),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(DrainBook::new(about)),
+            Err(source) => Err(EngineError::State { path: path.display().to_string(), what: "read", source }),
+        }
+    }
+
+    /// Lets what is no longer in use leave, everywhere.
+    async fn close(&mut self, leaving: &Leaving) -> Result<(Event, Completion), EngineError> {
+        let rotation = self.rotation_id();
+        self.look().await?;
+        let now = self.now().await?;
+        let in_use: BTreeSet<KeyId> = self
+            .machine()
+            .map(|machine| machine.stores.iter().flat_map(|store| store.accept.iter().copied()).collect())
+            .unwrap_or_default();
+        match leaving {
+            Leaving::Nothing => {
+                let change: Change<'_> = &|document, _| {
+                    document.pending.retain(|hidden| hidden.rotation != rotation.0 || !in_use.contains(&hidden.id));
+                    Ok(())
+                };
+                self.commit_everywhere("close", change).await?;
+            }
+            Leaving::Escrow { key, until } => {
+                for id in self.stamp.ledger.keys.iter().map(|known| known.id).collect::<Vec<_>>() {
+                    if id == *key {
+                        self.stamp.ledger.set_state(id, KeyState::Deactivated);
+                    }
+                }
+                let change: Change<'_> = &|document, materials| {
+                    document.pending.retain(|hidden| hidden.rotation != rotation.0);
+                    if !document.escrow.iter().any(|hidden| hidden.id == *key)
+                        && let Some(key) = materials.get(*key)
+                    {
+                        document.escrow.push(world::hide(key, &rotation.0, None));
+                    }
+                    for hidden in &mut document.escrow {
+                        if hidden.rotation == rotation.0 {
+                            hidden.destroy_after = Some(Timestamp(until.0));
+                        }
+                    }
+                    Ok(())
+                };
+                self.commit_everywhere("close", change).await?;
+                self.note(Body::Escrowed { key: self.mark(*key), until: crate::clock::calendar(*until) })?;
+            }
+            Leaving::Destroy { keys } => {
+                let change: Change<'_> = &|document, _| {
+                    document.pending.retain(|hidden| hidden.rotation != rotation.0);
+                    Ok(())
+                };
+                self.commit_everywhere("close", change).await?;
+                self.destroy(keys).await?;
+            }
+            #[expect(
+                unreachable_patterns,
+                reason = "the enum is exhaustive today; a new way to leave must not pass here"
+            )]
+            _ => {}
+        }
+        Ok((Event::Closed { now }, Completion::Now))
+    }
+
+    /// Removes keys from every store, and looks whether they are gone.
+    pub(crate) async fn destroy(&mut self, keys: &BTreeSet<KeyId>) -> Result<Completion, EngineError> {
+        self.look().await?;
+        let there = |document: &Document| {
+            document.pending.iter().chain(&document.escrow).any(|hidden| keys.contains(&hidden.id))
+        };
+        let how = match self.views.iter().any(|view| there(&view.document)) {
+            true => Completion::Now,
+            false => Completion::FoundDone,
+        };
+        for id in keys {
+            self.stamp.ledger.set_state(*id, KeyState::Destroyed);
+        }
+        let change: Change<'_> = &|document, _| {
+            document.pending.retain(|hidden| !keys.contains(&hidden.id));
+            document.escrow.retain(|hidden| !keys.contains(&hidden.id));
+            Ok(())
+        };
+        self.commit_everywhere("destroy", change).await?;
+        for place in 0..self.views.len() {
+            let view = self.engine.read_store(place).await?;
+            if there(&view.document) {
+                return Err(EngineError::RefusedBecause {
+                    reason: format!("{} still holds a key that was to be destroyed", view.location),
+                });
+            }
+            for id in keys {
+                let store = StoreIndex(u16::try_from(place).unwrap_or(u16::MAX));
+                self.note(Body::Destroyed { key: self.mark(*id), store })?;
+            }
+        }
+        for id in keys {
+            self.materials.forget(*id);
+        }
+        Ok(how)
+    }
+
+    async fn commit_everywhere(&mut self, what: &str, change: Change<'_>) -> Result<(), EngineError> {
+        for place in 0..self.views.len() {
+            self.hook(&format!("{what} store {place}"), Moment::Before);
+            self.commit(place, None, change).await?;
+            self.hook(&format!("{what} store {place}"), Moment::After);
+        }
+        Ok(())
+    }
+
+    async fn store_now(&self, place: usize) -> Result<Millis, EngineError> {
+        let store = self.store(place)?;
+        Ok(crate::clock::millis(self.engine.with_retries("the store's clock", || store.now()).await?))
+    }
+}
+
+/// Hides a copy of the candidate, once.
+fn add_pending(document: &mut Document, materials: &Materials, id: KeyId, rotation: &RotationId) {
+    if let Some(key) = materials.get(id)
+        && !document.pending.iter().any(|hidden| hidden.id == id)
+    {
+        document.pending.push(world::hide(key, &rotation.0, None));
+    }
+}
+
+/// The effect in a few words.
+pub(crate) fn effect_name(effect: &Effect) -> String {
+    match effect {
+        Effect::StageCandidate { .. } => "stage the candidate".into(),
+        Effect::Write { store, .. } => format!("write the configuration to store {}", store.0),
+        Effect::Reload { attempt, .. } => format!("reload, attempt {}", attempt.0),
+        Effect::Sweep { gate } => format!("ask every member for {}", crate::words::gate(gate.name)),
+        Effect::StampT0 => "stamp T0".into(),
+        Effect::ObserveDrain { key, .. } => format!("look whether {key} is still in use"),
+        Effect::Close { .. } => "close the rotation".into(),
+        Effect::Destroy { key } => format!("destroy {key}"),
+        Effect::DiscardCandidate { key } => format!("discard {key}"),
+        _ => "do what this release does not know".into(),
+    }
+}
+
+/// An error and what caused it, in one line.
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+const DRAIN_FILE: &str = "drain.json";

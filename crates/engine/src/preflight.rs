@@ -1,0 +1,498 @@
+//! Preflight: everything that can be found out before anything is written.
+//!
+//! The probe is calibrated here, on every member: a session under each key in use must be accepted and one under a random key
+//! rejected. A probe that accepts everything, or nothing, proves nothing, and then this fails and says so.
+
+use std::collections::BTreeSet;
+
+use keyroll_adapters::Timestamp;
+use keyroll_adapters::stores::SwapStrength;
+use keyroll_keyring::profile::Slots;
+use keyroll_keyring::{Fields, Key, KeyId};
+use keyroll_rotation::gate::{Answer, Declared, EvidenceRule, Gate, GateName, MemberKind, Readiness};
+use keyroll_rotation::{DrainRule, Mode, WorldConfiguration};
+
+use crate::clock::millis;
+use crate::effects::error_chain;
+use crate::engine::Engine;
+use crate::report::{Check, Colour, PreflightReport, SCHEMA_VERSION};
+use crate::roll::inquiry;
+use crate::roster::Roster;
+use crate::stamp::StampBody;
+use crate::sweep;
+use crate::world::{self, FieldsSay, Materials, StoreView};
+
+/// Checks as they are made.
+#[derive(Default)]
+pub(crate) struct Checks(pub(crate) Vec<Check>);
+
+impl Checks {
+    pub(crate) fn green(&mut self, name: &str, object: Option<&str>, found: impl Into<String>) {
+        self.push(name, object, Colour::Green, found, None);
+    }
+
+    pub(crate) fn advice(&mut self, name: &str, object: Option<&str>, found: impl Into<String>, fix: &str) {
+        self.push(name, object, Colour::Advice, found, Some(fix));
+    }
+
+    pub(crate) fn red(&mut self, name: &str, object: Option<&str>, found: impl Into<String>, fix: &str) {
+        self.push(name, object, Colour::Red, found, Some(fix));
+    }
+
+    pub(crate) fn unknown(&mut self, name: &str, object: Option<&str>, found: impl Into<String>, fix: &str) {
+        self.push(name, object, Colour::Unknown, found, Some(fix));
+    }
+
+    fn push(&mut self, name: &str, object: Option<&str>, colour: Colour, found: impl Into<String>, fix: Option<&str>) {
+        self.0.push(Check {
+            name: name.to_owned(),
+            object: object.map(ToOwned::to_owned),
+            colour,
+            found: found.into(),
+            fix: fix.map(ToOwned::to_owned),
+        });
+    }
+}
+
+/// Whether the lock is part of what is checked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Lock {
+    /// It is.
+    Asked,
+    /// It is held by whoever asks.
+    Held,
+}
+
+/// The keys of the stores as a rotation would find them, without anything being written.
+pub(crate) struct Sighting {
+    pub(crate) stamp: StampBody,
+    pub(crate) materials: Materials,
+    /// What each store says.
+    pub(crate) stores: Vec<FieldsSay>,
+}
+
+impl Engine {
+    /// Checks everything that can be checked before anything is written; calibrates the probe on every member.
+    pub async fn preflight(&self) -> PreflightReport {
+        self.preflight_checks(Mode::Staged, Lock::Asked).await
+    }
+
+    pub(crate) async fn preflight_checks(&self, mode: Mode, lock: Lock) -> PreflightReport {
+        let mut checks = Checks::default();
+        let views = self.check_stores(&mut checks).await;
+        if let Some(views) = views {
+            let sighting = self.sight_keys(&views);
+            if lock == Lock::Asked {
+                self.check_lock(&sighting.stamp, &mut checks);
+            }
+            let configuration = self.check_keys(&views, &sighting, mode, &mut checks);
+            self.check_lifetimes(mode, &mut checks);
+            self.check_members(&sighting, configuration.as_ref(), &mut checks).await;
+        }
+        self.check_clock(&mut checks).await;
+        PreflightReport { schema_version: SCHEMA_VERSION, checks: checks.0 }
+    }
+
+    async fn check_stores(&self, checks: &mut Checks) -> Option<Vec<StoreView>> {
+        let mut views = Vec::new();
+        let mut all = true;
+        for (place, store) in self.assembly.stores.iter().enumerate() {
+            let description = store.describe();
+            let object = Some(description.location.as_str());
+            match self.read_store(place).await {
+                Ok(view) => {
+                    checks.green("store.read", object, "read");
+                    views.push(view);
+                }
+                Err(error) => {
+                    checks.red(
+                        "store.read",
+                        object,
+                        error_chain(&error),
+                        "make it readable, or mend `store` in the file",
+                    );
+                    all = false;
+                }
+            }
+            match &description.swap {
+                SwapStrength::Atomic => {
+                    checks.green("store.swap", object, "no other writer can slip between read and write");
+                }
+                SwapStrength::Advisory { gap } => {
+                    checks.advice("store.swap", object, gap.clone(), "let nobody else write it during a rotation");
+                }
+            }
+        }
+        if self.assembly.stores.is_empty() {
+            checks.red("store.read", None, "the configuration names no store", "add `store`");
+            all = false;
+        }
+        all.then_some(views)
+    }
+
+    fn check_lock(&self, stamp: &StampBody, checks: &mut Checks) {
+        match &stamp.lock {
+            Some(holder) if self.may_drive(holder) => {
+                checks.red(
+                    "lock",
+                    None,
+                    holder.to_string(),
+                    "wait for it, or ask its holder; `keyroll unlock --id` if it is dead",
+                );
+            }
+            Some(holder) => checks.advice("lock", None, format!("its holder is dead: {holder}"), "it is taken over"),
+            None => checks.green("lock", None, "nobody holds it"),
+        }
+    }
+
+    fn check_keys(
+        &self,
+        views: &[StoreView],
+        sighting: &Sighting,
+        mode: Mode,
+        checks: &mut Checks,
+    ) -> Option<WorldConfiguration> {
+        let profile = &self.assembly.profile;
+        let mut first: Option<WorldConfiguration> = None;
+        let mut good = true;
+        for (view, said) in views.iter().zip(&sighting.stores) {
+            let object = Some(view.location.as_str());
+            match said {
+                FieldsSay::Foreign(words) => {
+                    let fix = "mend the fields by hand; nothing is guessed";
+                    checks.red("keys.read", object, words.clone(), fix);
+                    good = false;
+                }
+                FieldsSay::Configuration(configuration) => {
+                    checks.green("keys.read", object, world::configuration_words(configuration));
+                    match &first {
+                        None => first = Some(configuration.clone()),
+                        Some(other) if other == configuration => {}
+                        Some(_) => {
+                            let fix = "make the stores equal; members of one would reject sessions of another";
+                            checks.red("keys.equal", object, "it holds other keys than the first store", fix);
+                            good = false;
+                        }
+                    }
+                }
+            }
+            for finding in profile.lint_fields(&view.document.fields) {
+                checks.advice(
+                    "keys.quality",
+                    object,
+                    format!("{}: {}", finding.what, finding.consequence),
+                    &finding.fix,
+                );
+            }
+        }
+        let configuration = first.filter(|_| good)?;
+        let others = configuration.accept.len() - 1;
+        let fresh = usize::from(sighting.stamp.standby.is_none());
+        match (mode, profile.accept_slots()) {
+            (Mode::Cutover | Mode::HardCutover, _) => {}
+            (_, Slots::OneKeyOnly) => checks.red(
+                "profile.slots",
+                None,
+                "this framework knows one key only, so no order of writes keeps the sessions",
+                "use the sidecar or the middleware, or `keyroll rotate --mode cutover`, which ends the sessions",
+            ),
+            (_, slots) if !slots.hold(others + fresh) => checks.red(
+                "profile.slots",
+                None,
+                format!("{others} keys are accepted beside the active one, and there is no place for one more"),
+                "remove an accepted key that is not needed any more, or use a list of keys",
+            ),
+            (_, _) => checks.green("profile.slots", None, "there is a place for the new key beside the old one"),
+        }
+        Some(configuration)
+    }
+
+    fn check_lifetimes(&self, mode: Mode, checks: &mut Checks) {
+        if mode != Mode::Staged {
+            return;
+        }
+        let settings = &self.assembly.policy.settings;
+        match (settings.max_lifetime, settings.drain_limit, settings.least_reissued_permille) {
+            (Some(lifetime), _, _) => {
+                checks.green("sessions.lifetime", None, format!("sessions live for {} s at most", lifetime.0 / 1000));
+            }
+            (None, Some(_), Some(_)) => checks.advice(
+                "sessions.lifetime",
+                None,
+                "sessions live for ever, so some will be lost when the drain limit has passed",
+                "declare `sessions.maxLifetime` if there is one",
+            ),
+            (None, _, _) => checks.red(
+                "sessions.lifetime",
+                None,
+                "nothing says how long a session lives",
+                "declare `sessions.maxLifetime`, or `unbounded` with `drainLimit` and `leastReissued`",
+            ),
+        }
+        match (settings.drain, &self.assembly.drain) {
+            (DrainRule::Counter, None) => checks.red(
+                "drain.evidence",
+                None,
+                "the drain is to end by counters, and no counter is configured",
+                "configure `evidence.counter`, or say `drain: lifetime`",
+            ),
+            (DrainRule::Counter, Some(_)) => checks.green("drain.evidence", None, "counters"),
+            (DrainRule::Rows, _) => checks.red(
+                "drain.evidence",
+                None,
+                "the drain is to end by a scan of rows, and this release has none",
+                "configure `evidence.counter`, or say `drain: lifetime`",
+            ),
+            (DrainRule::Lifetime, _) => checks.advice(
+                "drain.evidence",
+                None,
+                "the declared lifetime alone ends the drain",
+                "only where the application or its server enforces it",
+            ),
+            _ => {
+                checks.unknown("drain.evidence", None, "a rule that this release does not know", "use a newer keyroll")
+            }
+        }
+    }
+
+    async fn check_members(
+        &self,
+        sighting: &Sighting,
+        configuration: Option<&WorldConfiguration>,
+        checks: &mut Checks,
+    ) {
+        for caution in self.assembly.consumers.iter().flat_map(|consumer| consumer.fleet.describe().cautions) {
+            checks.advice("fleet.caution", None, caution, "know it before the roll");
+        }
+        let mut members = 0;
+        for consumer in &self.assembly.consumers {
+            let object = Some(consumer.name.as_str());
+            match consumer.fleet.members().await {
+                Err(error) => {
+                    checks.unknown("members.list", object, error_chain(&error), "mend what lists the members");
+                }
+                Ok(listed) => {
+                    members += listed.len();
+                    match (listed.len(), consumer.declared) {
+                        (0, Declared::Populated) => {
+                            checks.red(
+                                "members.list",
+                                object,
+                                "it has no members",
+                                "start it, or declare `mayBeEmpty: true`",
+                            );
+                        }
+                        (count, _) => checks.green("members.list", object, format!("{count} members")),
+                    }
+                }
+            }
+        }
+        if members == 0 {
+            checks.red(
+                "members.any",
+                None,
+                "there are no members at all, and zero members prove nothing",
+                "start the fleet",
+            );
+            return;
+        }
+        if let Some(configuration) = configuration {
+            self.calibrate(sighting, configuration, checks).await;
+        }
+    }
+
+    /// Asks every member about the keys that are in use and about one that nobody ever used.
+    async fn calibrate(&self, sighting: &Sighting, configuration: &WorldConfiguration, checks: &mut Checks) {
+        let (random, decoy) = match (self.assembly.profile.candidate(RANDOM), self.assembly.profile.candidate(DECOY)) {
+            (Ok(random), Ok(decoy)) => (random, decoy),
+            (Err(error), _) | (_, Err(error)) => {
+                checks.unknown("probe.calibration", None, error_chain(&error), "mend the profile");
+                return;
+            }
+        };
+        let gate = Gate {
+            name: GateName::G1,
+            accepts: configuration.accept.clone(),
+            rejects: BTreeSet::new(),
+            mints: Some(configuration.active),
+        };
+        let mut inquiry = inquiry(self, &sighting.materials, &decoy, &gate, None, None);
+        inquiry.keys.push((&random, None));
+        let listed = match sweep::list(&self.assembly.consumers).await {
+            Ok(listed) => listed,
+            Err(error) => {
+                checks.unknown("probe.calibration", None, error_chain(&error), "mend what lists the members");
+                return;
+            }
+        };
+        let mut roster = Roster::default();
+        let now = Timestamp(millis(self.clock.now()).0);
+        let rule = self.assembly.policy.settings.evidence;
+        for showing in sweep::ask(listed, &mut roster, &inquiry, now).await {
+            for (observation, status) in showing.observations.iter().zip(&showing.status) {
+                let name = match &status.worker {
+                    Some(worker) => format!("{} (worker {worker})", status.member),
+                    None => status.member.clone(),
+                };
+                calibrated(&name, observation, status, configuration, &random, rule, checks);
+            }
+        }
+    }
+
+    async fn check_clock(&self, checks: &mut Checks) {
+        let Ok(store) = self.store(0) else { return };
+        match store.now().await {
+            Ok(at) => {
+                let skew = at.0.abs_diff(self.clock.now().0);
+                let limit = u64::try_from(self.assembly.policy.max_clock_skew.as_millis()).unwrap_or(u64::MAX);
+                if skew <= limit {
+                    checks.green("clock.skew", None, format!("{skew} ms between the store and this machine"));
+                } else {
+                    let fix = "set the clocks; `leeway` has to cover what remains";
+                    checks.red("clock.skew", None, format!("{skew} ms between the store and this machine"), fix);
+                }
+            }
+            Err(error) => checks.unknown("clock.skew", None, error_chain(&error), "make the store answer"),
+        }
+        if let Some((until, reason)) = self
+            .assembly
+            .policy
+            .window
+            .as_ref()
+            .and_then(|window| window.closed_until(crate::clock::calendar(millis(self.clock.now()))))
+        {
+            let found = format!("{reason}; the window opens at {until}");
+            checks.advice("policy.window", None, found, "an operator may rotate at any time; a schedule waits");
+        }
+    }
+
+    /// What the stores hold, with ids for keys that were never seen. Nothing is written.
+    pub(crate) fn sight_keys(&self, views: &[StoreView]) -> Sighting {
+        let mut stamp = self.reconcile(views).unwrap_or_else(|| StampBody::new(&self.assembly.name));
+        let mut materials = Materials::default();
+        let fingerprints = &self.assembly.fingerprints;
+        for view in views {
+            world::read_hidden(&mut materials, fingerprints, &view.document);
+        }
+        let mut read = |stamp: &StampBody, materials: &mut Materials, fields: &Fields| {
+            world::read_fields(&self.assembly.profile, &stamp.ledger, materials, fingerprints, fields)
+        };
+        if stamp.unfinished().is_none() {
+            for view in views {
+                // What can't be adopted can't be read either, and is reported there.
+                let _ = world::adopt(
+                    &self.assembly.profile,
+                    &mut stamp.ledger,
+                    &mut materials,
+                    fingerprints,
+                    &view.document.fields,
+                );
+            }
+        }
+        let stores = views.iter().map(|view| read(&stamp, &mut materials, &view.document.fields)).collect();
+        Sighting { stamp, materials, stores }
+    }
+}
+
+fn calibrated(
+    name: &str,
+    observation: &keyroll_rotation::gate::Observation,
+    status: &crate::report::MemberStatus,
+    configuration: &WorldConfiguration,
+    random: &Key,
+    rule: EvidenceRule,
+    checks: &mut Checks,
+) {
+    let object = Some(name);
+    match (observation.readiness, observation.kind) {
+        (Readiness::Unready, _) => {
+            checks.unknown(
+                "member.ready",
+                object,
+                "it is not ready, so it can't be asked",
+                "repair it, or take it away",
+            );
+            return;
+        }
+        (Readiness::Terminating, _) => {
+            checks.advice("member.ready", object, "it is on its way out", "it has to be gone before a gate passes");
+            return;
+        }
+        (Readiness::Ready, MemberKind::Worker) => {
+            checks.green("member.ready", object, "a worker; its own report or its start time proves it");
+            return;
+        }
+        (Readiness::Ready, MemberKind::Serving) => {}
+    }
+    let of = |id: KeyId| status.keys.iter().find(|key| key.key == id);
+    let detail = |id: KeyId| of(id).map(|key| key.detail.clone()).filter(|detail| !detail.is_empty());
+    let said = |id: KeyId, words: &str| match detail(id) {
+        Some(detail) => format!("{words} ({detail})"),
+        None => words.to_owned(),
+    };
+    let mut good = true;
+    for id in &configuration.accept {
+        match of(*id).map_or(Answer::Unknown, |key| key.accepts) {
+            Answer::Yes => {}
+            Answer::No => {
+                good = false;
+                let words = format!("a session under {id}, which is in use, is rejected");
+                let fix = "the probe's format does not fit the application: check cookie name, salt, digest and path";
+                checks.red("probe.calibration", object, said(*id, &words), fix);
+            }
+            Answer::Unknown if rule == EvidenceRule::Weak => {}
+            Answer::Unknown => {
+                good = false;
+                let words = format!("nothing shows whether a session under {id} is accepted");
+                let fix = "configure `probe`, or go on with weaker proof by name: `--evidence weak`";
+                checks.unknown("probe.calibration", object, said(*id, &words), fix);
+            }
+        }
+    }
+    match of(random.id()).map_or(Answer::Unknown, |key| key.accepts) {
+        Answer::No => {}
+        Answer::Yes => {
+            good = false;
+            let fix = "probe a page that needs a session, or describe better what a rejected session looks like";
+            checks.red(
+                "probe.calibration",
+                object,
+                "a session under a random key is accepted too, so the probe proves nothing",
+                fix,
+            );
+        }
+        Answer::Unknown if rule == EvidenceRule::Weak => {}
+        Answer::Unknown => {
+            good = false;
+            let words = said(random.id(), "nothing shows whether a session under a random key is rejected");
+            checks.unknown("probe.calibration", object, words, "describe what a rejected session looks like");
+        }
+    }
+    if good {
+        checks.green("probe.calibration", object, "keys in use are accepted and a random one is rejected");
+    }
+    match of(configuration.active).map_or(Answer::Unknown, |key| key.mints) {
+        Answer::Yes => checks.green("probe.minting", object, format!("it mints under {}", configuration.active)),
+        Answer::No => {
+            let found = said(configuration.active, "it does not mint under the active key");
+            checks.red("probe.minting", object, found, "reload it: it has not read the key that the store holds");
+        }
+        Answer::Unknown if rule == EvidenceRule::Weak => {
+            checks.advice(
+                "probe.minting",
+                object,
+                "nothing shows under which key it mints",
+                "weak evidence was asked for",
+            );
+        }
+        Answer::Unknown => {
+            let found = said(configuration.active, "nothing shows under which key it mints");
+            let fix = "probe a page that sets the session, configure `probe.login` or `evidence.report`";
+            checks.unknown("probe.minting", object, found, fix);
+        }
+    }
+}
+
+/// Keys that only preflight knows have ids that no ring has.
+const RANDOM: KeyId = KeyId(u32::MAX - 1);
+const DECOY: KeyId = KeyId(u32::MAX);

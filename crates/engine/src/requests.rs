@@ -1,0 +1,704 @@
+//! What operators ask for, from the first check to the last word.
+//!
+//! Where another process drives, `pause`, `rollback` and `revoke` are left in the stamp, and that process takes them between
+//! two effects. Where nobody drives, they are carried out here.
+
+use keyroll_adapters::stores::StoreError;
+use keyroll_keyring::{KeyId, Secret};
+use keyroll_rotation::{Candidate, Direction, Event, Mode, Opening, Rotation, Stage};
+
+use crate::clock::{calendar, millis};
+use crate::drive::{Goal, Stop};
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::hooks::Moment;
+use crate::journal::{Body, HumanAction, Journal, JournalError, Why};
+use crate::lock::{LockHolder, ProcessIdentity, Vitality};
+use crate::outcome::{ExitKind, Outcome};
+use crate::preflight::Lock;
+use crate::report::WaitReport;
+use crate::request::{
+    CompleteRequest, Overrides, ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest, UnlockRequest,
+};
+use crate::session::{Change, Session, Taken};
+use crate::stamp::{Asked, OpenRotation, PendingRequest, StampBody};
+use crate::world;
+
+impl Engine {
+    /// Opens a rotation, or continues the open one.
+    pub async fn rotate(&self, request: RotateRequest) -> Result<Outcome, EngineError> {
+        let stamp = self.unlocked().await?;
+        let continues = stamp.as_ref().is_some_and(|stamp| stamp.unfinished().is_some());
+        if !continues {
+            let report = self.preflight_checks(request.mode, Lock::Asked).await;
+            if !report.passed() {
+                return Err(EngineError::Preflight { report: Box::new(report) });
+            }
+        }
+        if let Some(plan) = &request.plan
+            && !continues
+        {
+            self.still_holds(plan).await?;
+        }
+        let mut session = Session::take(self, "rotate").await?;
+        let done = session.rotate(&request).await;
+        session.conclude(done, Expected::Forward).await
+    }
+
+    /// Continues the open rotation from wherever it waits; destroys what has been in escrow for long enough.
+    pub async fn complete(&self, request: CompleteRequest) -> Result<Outcome, EngineError> {
+        let stamp = self.unlocked().await?;
+        if stamp.as_ref().is_none_or(|stamp| stamp.open.is_none()) {
+            return Err(self.nothing_open("complete"));
+        }
+        let mut session = Session::take(self, "complete").await?;
+        let done = session.complete(&request).await;
+        session.conclude(done, Expected::Forward).await
+    }
+
+    /// Lets the open rotation stand still.
+    pub async fn pause(&self, why: Why) -> Result<Outcome, EngineError> {
+        self.decide(Asked::Pause {}, why, "pause").await
+    }
+
+    /// Lets it go on, without driving it.
+    pub async fn resume(&self, why: Why) -> Result<Outcome, EngineError> {
+        self.decide(Asked::Resume {}, why, "resume").await
+    }
+
+    /// Goes back to the key with which the rotation began.
+    pub async fn rollback(&self, request: RollbackRequest) -> Result<Outcome, EngineError> {
+        if let Some(holder) = self.living_holder().await? {
+            if request.key_from.is_some() {
+                return Err(EngineError::RefusedBecause {
+                    reason: format!(
+                        "{holder}; a key can't be handed to it: stop it, then run `keyroll rollback` again"
+                    ),
+                });
+            }
+            return self.leave(Asked::Rollback {}, request.why, holder).await;
+        }
+        let mut session = Session::take(self, "rollback").await?;
+        let done = session.roll_back(&request).await;
+        session.conclude(done, Expected::Back).await
+    }
+
+    /// Ends a compromised key.
+    pub async fn revoke(&self, request: RevokeRequest) -> Result<Outcome, EngineError> {
+        let asked = Asked::Revoke { mode: request.mode, compromised: request.compromised, store: request.store };
+        if let Some(holder) = self.living_holder().await? {
+            return self.leave(asked, request.why, holder).await;
+        }
+        let mut session = Session::take(self, "revoke").await?;
+        let done = session.revoke(&request, asked).await;
+        session.conclude(done, Expected::Forward).await
+    }
+
+    /// Writes what a store should hold over what somebody else wrote there.
+    pub async fn overwrite_foreign_write(&self, why: Why) -> Result<Outcome, EngineError> {
+        self.unlocked().await?;
+        let mut session = Session::take(self, "resume").await?;
+        let done = session.overwrite_foreign_write(why).await;
+        session.conclude(done, Expected::Forward).await
+    }
+
+    /// Goes on from what somebody else wrote, where that is safe: both keys are trusted and proven again.
+    pub async fn adopt_foreign_write(&self, why: Why) -> Result<Outcome, EngineError> {
+        self.unlocked().await?;
+        let mut session = Session::take(self, "resume").await?;
+        let done = session.adopt_foreign_write(why).await;
+        session.conclude(done, Expected::Forward).await
+    }
+
+    /// Reloads laggards, or one member.
+    pub async fn reload(&self, request: ReloadRequest, why: Why) -> Result<Outcome, EngineError> {
+        if let Some(holder) = self.living_holder().await? {
+            return match request {
+                ReloadRequest::Laggards => self.leave(Asked::ReloadLaggards {}, why, holder).await,
+                ReloadRequest::Member(_) => Err(EngineError::Locked { holder: Box::new(holder) }),
+            };
+        }
+        let mut session = Session::take(self, "reload").await?;
+        let done = session.reload_on_purpose(request, why).await;
+        session.conclude(done, Expected::Forward).await
+    }
+
+    /// Takes the lock away from a holder that can't be proven dead from here, by the rotation's id.
+    pub async fn unlock(&self, request: UnlockRequest) -> Result<Outcome, EngineError> {
+        let views = self.read_stores().await?;
+        let Some(stamp) = self.reconcile(&views) else { return Err(self.nothing_open("unlock")) };
+        let Some(holder) = stamp.lock.clone() else {
+            return Ok(Outcome::new(ExitKind::Done, "nobody holds the lock; nothing was changed"));
+        };
+        if holder.rotation != request.id {
+            return Err(EngineError::RefusedBecause {
+                reason: format!("the lock is for rotation {}, not {}: {holder}", holder.rotation, request.id),
+            });
+        }
+        let mut session = Session::seize(self).await?;
+        session.note(Body::Human {
+            action: HumanAction::Unlock { id: request.id, holder: holder.to_string() },
+            why: request.why,
+        })?;
+        session.release().await?;
+        let summary = format!("the lock was taken away: {holder}; nothing else was changed");
+        Ok(Outcome::new(ExitKind::Done, summary).next("keyroll status"))
+    }
+
+    /// The state, where nobody who may be alive holds the lock.
+    async fn unlocked(&self) -> Result<Option<StampBody>, EngineError> {
+        let views = self.read_stores().await?;
+        let stamp = self.reconcile(&views);
+        match stamp.as_ref().and_then(|stamp| stamp.lock.as_ref()) {
+            Some(holder) if self.may_drive(holder) => Err(EngineError::Locked { holder: Box::new(holder.clone()) }),
+            _ => Ok(stamp),
+        }
+    }
+
+    async fn living_holder(&self) -> Result<Option<LockHolder>, EngineError> {
+        let views = self.read_stores().await?;
+        let Some(stamp) = self.reconcile(&views) else { return Ok(None) };
+        Ok(stamp.lock.filter(|holder| self.may_drive(holder)))
+    }
+
+    /// Whether a holder may be driving now. Where it is this very process, its journal's lock tells.
+    pub(crate) fn may_drive(&self, holder: &LockHolder) -> bool {
+        if holder.host == self.operator.host && holder.is(&ProcessIdentity::own()) {
+            return matches!(Journal::open(&self.state_dir), Err(JournalError::InUse { .. }));
+        }
+        holder.vitality(&self.operator.host) == Vitality::MayLive
+    }
+
+    async fn decide(&self, asked: Asked, why: Why, what: &'static str) -> Result<Outcome, EngineError> {
+        if let Some(holder) = self.living_holder().await? {
+            return self.leave(asked, why, holder).await;
+        }
+        let mut session = Session::take(self, what).await?;
+        let done = session.decide(asked, why, what).await;
+        session.conclude(done, Expected::Forward).await
+    }
+
+    /// Leaves a request in the first store's stamp, for the process that drives.
+    async fn leave(&self, what: Asked, why: Why, holder: LockHolder) -> Result<Outcome, EngineError> {
+        let words = what.words();
+        let request = PendingRequest {
+            id: uuid::Uuid::new_v4().to_string(),
+            rotation: holder.rotation.clone(),
+            by: self.operator.name.clone(),
+            at: calendar(millis(self.clock.now())),
+            why,
+            what,
+        };
+        let store = self.store(0)?;
+        for _ in 0..LEAVE_ATTEMPTS {
+            let view = self.read_store(0).await?;
+            let Some(mut stamp) = view.stamp.filter(|stamp| stamp.lock.is_some()) else {
+                return Err(EngineError::RefusedBecause {
+                    reason: format!("the process that drove has just ended; run `keyroll {words}` again"),
+                });
+            };
+            stamp.sequence = stamp.sequence.saturating_add(1);
+            stamp.requests.push(request.clone());
+            let mut document = world::copy_document(&view.document);
+            document.stamp =
+                Some(stamp.encode().map_err(|error| EngineError::Stamp {
+                    location: view.location.clone(),
+                    reason: error.to_string(),
+                })?);
+            match store.write(&document, &view.revision).await {
+                Ok(_) => {
+                    let summary = format!("`{words}` was left for the process that drives: {holder}");
+                    return Ok(Outcome::new(ExitKind::Done, summary).next("keyroll status --watch"));
+                }
+                Err(StoreError::Conflict { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let location = store.describe().location;
+        Err(StoreError::Conflict { location }.into())
+    }
+
+    pub(crate) fn nothing_open(&self, what: &'static str) -> EngineError {
+        EngineError::NothingOpen { name: self.assembly.name.clone(), what }
+    }
+}
+
+/// Where the operator expects to end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Expected {
+    Forward,
+    Back,
+}
+
+impl StampBody {
+    /// The rotation that is still to be driven; one in escrow is closed for whoever asks for a new one.
+    pub(crate) fn unfinished(&self) -> Option<&OpenRotation> {
+        self.open.as_ref().filter(|open| !matches!(open.machine.stage, Stage::Escrow | Stage::Finished))
+    }
+}
+
+impl Session<'_> {
+    async fn rotate(&mut self, request: &RotateRequest) -> Result<Stop, EngineError> {
+        let goal = Goal { until: request.until, patience: request.patience };
+        let continues = self.stamp.unfinished().is_some();
+        // A process that died behind its last effect had closed its rotation; whoever runs the command again wants to
+        // hear that, and not to start the next rotation.
+        let was_rotating = self
+            .dead
+            .as_ref()
+            .is_some_and(|dead| self.open().is_some_and(|open| open.id == dead.rotation) && dead.operation != "reload");
+        self.note(Body::Human { action: HumanAction::Rotate, why: request.why.clone() })?;
+        if !continues && !(self.taken == Taken::FromTheDead && was_rotating) {
+            self.destroy_due().await?;
+            self.open_rotation(request.mode, &request.why, None).await?;
+            self.apply(&Event::PreflightPassed).await?;
+        }
+        self.take_overrides(&request.overrides, &request.why).await?;
+        let stop = self.drive(goal).await?;
+        if matches!(stop, Stop::Closed) && request.mode != Mode::Standby && self.wants_standby() {
+            return self.add_standby(goal).await;
+        }
+        Ok(stop)
+    }
+
+    /// Leaves an accept-only candidate for the next rotation, while the last one stays in escrow behind it.
+    async fn add_standby(&mut self, goal: Goal) -> Result<Stop, EngineError> {
+        let parked = self.stamp.open.take();
+        self.stamp.parked = parked;
+        if let Some(lock) = &mut self.stamp.lock {
+            lock.rotation = self.engine.new_rotation_id()?;
+        }
+        self.open_rotation(Mode::Standby, &Why::default(), None).await?;
+        self.apply(&Event::PreflightPassed).await?;
+        self.drive(goal).await
+    }
+
+    async fn complete(&mut self, request: &CompleteRequest) -> Result<Stop, EngineError> {
+        self.note(Body::Human { action: HumanAction::Complete, why: request.why.clone() })?;
+        self.destroy_due().await?;
+        self.take_overrides(&request.overrides, &request.why).await?;
+        self.drive(Goal { until: None, patience: request.patience }).await
+    }
+
+    async fn roll_back(&mut self, request: &RollbackRequest) -> Result<Stop, EngineError> {
+        if self.open().is_none() {
+            return Err(self.engine.nothing_open("roll back"));
+        }
+        if let Some(copy) = &request.key_from {
+            self.take_own_copy(copy, &request.why).await?;
+        }
+        if self.stamp.parked.is_some() && self.machine().is_some_and(|machine| machine.mode == Mode::Standby) {
+            return Err(EngineError::RefusedBecause {
+                reason: "a standby candidate is just being added; let `keyroll complete` finish that, then roll back"
+                    .into(),
+            });
+        }
+        self.look_and_compare().await?;
+        self.ask_now(Asked::Rollback {}, &request.why).await?;
+        self.take_overrides(&request.overrides, &request.why).await?;
+        self.drive(Goal { until: None, patience: request.patience }).await
+    }
+
+    async fn revoke(&mut self, request: &RevokeRequest, asked: Asked) -> Result<Stop, EngineError> {
+        if self.stamp.open.is_some() {
+            self.look_and_compare().await?;
+            self.ask_now(asked, &request.why).await?;
+        } else {
+            self.open_rotation(request.mode, &request.why, Some(request)).await?;
+            let compromised = self.machine().map(|machine| machine.compromised.clone()).unwrap_or_default();
+            let marks = compromised.iter().map(|id| self.mark(*id)).collect();
+            let action = HumanAction::Revoke { mode: request.mode, compromised: marks };
+            self.note(Body::Human { action, why: request.why.clone() })?;
+            self.apply(&Event::PreflightPassed).await?;
+        }
+        self.take_overrides(&request.overrides, &request.why).await?;
+        self.drive(Goal { until: None, patience: request.patience }).await
+    }
+
+    async fn decide(&mut self, asked: Asked, why: Why, what: &'static str) -> Result<Stop, EngineError> {
+        if self.stamp.open.is_none() {
+            return Err(self.engine.nothing_open(what));
+        }
+        self.look_and_compare().await?;
+        self.ask_now(asked, &why).await?;
+        Ok(Stop::Decided(format!("`{what}` is recorded; nothing was written to the key's fields")))
+    }
+
+    async fn reload_on_purpose(&mut self, request: ReloadRequest, why: Why) -> Result<Stop, EngineError> {
+        self.look_and_compare().await?;
+        match request {
+            ReloadRequest::Laggards => {
+                if self.stamp.unfinished().is_none() {
+                    return Err(self.engine.nothing_open("reload laggards of"));
+                }
+                self.ask_now(Asked::ReloadLaggards {}, &why).await?;
+                // The machine has a new attempt to make now, and that one effect is what was asked for.
+                let now = self.now().await?;
+                if let Some(keyroll_rotation::Next::Do(effect @ keyroll_rotation::Effect::Reload { .. })) =
+                    self.machine().map(|machine| machine.next(now))
+                {
+                    let event = self.carry_out(&effect).await?;
+                    self.apply(&event).await?;
+                }
+                Ok(Stop::Decided("the laggards were reloaded; `keyroll complete` proves them".into()))
+            }
+            ReloadRequest::Member(name) => {
+                self.note(Body::Human { action: HumanAction::ReloadMember { member: name.clone() }, why })?;
+                self.reload_by_name(&name).await
+            }
+        }
+    }
+
+    async fn reload_by_name(&mut self, name: &str) -> Result<Stop, EngineError> {
+        let consumers = self.engine.assembly.consumers.clone();
+        let gate = self.machine().and_then(Rotation::gate);
+        let unique = self.engine.new_rotation_id()?;
+        let mut known = Vec::new();
+        for (place, consumer) in (0_u16..).zip(&consumers) {
+            for member in consumer.fleet.members().await? {
+                if member.id.0 != name {
+                    known.push(member.id.0);
+                    continue;
+                }
+                // On purpose means now, whatever was reloaded before; so the reload has a name of its own.
+                let reload = format!("{}/on-purpose/{unique}", self.rotation_id());
+                let stopped = self.reload_one(&reload, place, consumer, &member, gate.as_ref()).await?;
+                return match stopped {
+                    None => Ok(Stop::Decided(format!("`{name}` was reloaded and is back"))),
+                    Some(_) => Err(EngineError::HumanMustDecide {
+                        decision: format!("`{name}` was reloaded and is not back, or does not show what it must"),
+                    }),
+                };
+            }
+        }
+        Err(EngineError::RefusedBecause {
+            reason: format!("there is no member `{name}`; there are {}", known.join(", ")),
+        })
+    }
+
+    async fn overwrite_foreign_write(&mut self, why: Why) -> Result<Stop, EngineError> {
+        let Some(machine) = self.machine().cloned() else { return Err(self.engine.nothing_open("resume")) };
+        let action = HumanAction::Override {
+            name: "--overwrite-foreign-write".into(),
+            gives_up: "what somebody else wrote into the key's own fields".into(),
+        };
+        self.note(Body::Human { action, why })?;
+        self.look().await?;
+        let profile = self.engine.assembly.profile.clone();
+        for (place, expected) in machine.stores.iter().enumerate() {
+            if self.fields(place).configuration() == Some(expected) {
+                continue;
+            }
+            let change: Change<'_> = &|document, materials| {
+                document.fields = world::render(&profile, materials, expected)?;
+                Ok(())
+            };
+            self.hook(&format!("overwrite store {place}"), Moment::Before);
+            self.commit(place, None, change).await?;
+            self.hook(&format!("overwrite store {place}"), Moment::After);
+        }
+        self.look_and_compare().await?;
+        Ok(Stop::Decided("the foreign write was overwritten; what was proven is proven again".into()))
+    }
+
+    async fn adopt_foreign_write(&mut self, why: Why) -> Result<Stop, EngineError> {
+        let found = self.look_and_compare().await?;
+        let action = HumanAction::Override {
+            name: "--adopt-foreign-write".into(),
+            gives_up: "the stage that was reached; both keys are proven again".into(),
+        };
+        self.note(Body::Human { action, why })?;
+        let at = self.now().await?;
+        let stores =
+            found.iter().map(|found| found.configuration().cloned()).collect::<Option<Vec<_>>>().ok_or_else(|| {
+                EngineError::RefusedBecause { reason: "a store holds a key that nobody knows".into() }
+            })?;
+        self.try_apply(&Event::ForeignWriteAdopted { stores, at }).await?.map_err(EngineError::Refused)?;
+        Ok(Stop::Decided("the foreign write was adopted; both keys are proven again".into()))
+    }
+
+    async fn look_and_compare(&mut self) -> Result<Vec<world::FieldsSay>, EngineError> {
+        let found = self.look().await?;
+        let now = self.now().await?;
+        self.compare(&found, now).await?;
+        Ok(found)
+    }
+
+    /// Asks the machine in this operator's name; a refusal is this command's failure.
+    async fn ask_now(&mut self, what: Asked, why: &Why) -> Result<(), EngineError> {
+        self.refused = None;
+        let request = PendingRequest {
+            id: String::new(),
+            rotation: self.rotation_id(),
+            by: self.engine.operator.name.clone(),
+            at: calendar(millis(self.engine.clock.now())),
+            why: why.clone(),
+            what,
+        };
+        self.take_request(&request).await?;
+        match self.refused.take() {
+            None => Ok(()),
+            Some(illegal) => Err(EngineError::Refused(illegal)),
+        }
+    }
+
+    async fn take_overrides(&mut self, overrides: &Overrides, why: &Why) -> Result<(), EngineError> {
+        match Asked::overrides(overrides) {
+            Some(asked) => self.ask_now(asked, why).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Opens a rotation from the world as it is, and gives keys that were there before Keyroll their ids.
+    async fn open_rotation(&mut self, mode: Mode, why: &Why, leak: Option<&RevokeRequest>) -> Result<(), EngineError> {
+        self.look().await?;
+        let engine = self.engine;
+        for view in &self.views {
+            world::adopt(
+                &engine.assembly.profile,
+                &mut self.stamp.ledger,
+                &mut self.materials,
+                &engine.assembly.fingerprints,
+                &view.document.fields,
+            )?;
+        }
+        let mut stores = Vec::new();
+        for place in 0..self.views.len() {
+            match self.fields(place) {
+                world::FieldsSay::Configuration(configuration) => stores.push(configuration),
+                world::FieldsSay::Foreign(found) => {
+                    return Err(EngineError::Foreign { location: self.views[place].location.clone(), found });
+                }
+            }
+        }
+        let Some(outgoing) = stores.first().map(|store| store.active) else {
+            return Err(EngineError::RefusedBecause { reason: "the configuration names no store".into() });
+        };
+        let mut compromised = self.stamp.ledger.compromised();
+        if let Some(leak) = leak {
+            compromised.insert(outgoing);
+            if leak.store == crate::request::StoreLeak::Possible {
+                compromised.extend(self.stamp.standby);
+                compromised.extend(stores.iter().flat_map(|store| store.accept.iter().copied()));
+            }
+        }
+        let standby = self.stamp.standby.filter(|standby| {
+            mode != Mode::Standby
+                && !compromised.contains(standby)
+                && stores.iter().all(|store| store.accept.contains(standby))
+        });
+        let (incoming, candidate) = match standby {
+            Some(standby) => (standby, Candidate::Standby),
+            None => (self.stamp.ledger.next(), Candidate::Fresh),
+        };
+        let now = self.now().await?;
+        // Only keys that are somewhere can be compromised in this rotation; the ledger remembers the others.
+        let present: std::collections::BTreeSet<KeyId> =
+            stores.iter().flat_map(|store| store.accept.iter().copied()).collect();
+        let machine = Rotation::open(Opening {
+            mode,
+            outgoing,
+            incoming,
+            candidate,
+            compromised: compromised.intersection(&present).copied().collect(),
+            stores,
+            settings: engine.assembly.policy.settings.clone(),
+            now,
+        })
+        .map_err(EngineError::Refused)?;
+        let id = match &self.stamp.lock {
+            Some(lock) if self.stamp.open.is_none() => lock.rotation.clone(),
+            _ => engine.new_rotation_id()?,
+        };
+        self.stamp.open = Some(OpenRotation {
+            id: id.clone(),
+            machine,
+            opened_at: calendar(now),
+            opened_by: engine.operator.name.clone(),
+            why: why.clone(),
+            plan_hash: engine.world_hash(&self.views),
+        });
+        if let Some(lock) = &mut self.stamp.lock {
+            lock.rotation = id;
+        }
+        let body = Body::Opened {
+            mode,
+            outgoing: self.mark(outgoing),
+            incoming: self.mark(incoming),
+            config: engine.assembly.config.clone(),
+            plan: self.open().map(|open| open.plan_hash.clone()),
+            why: why.clone(),
+        };
+        self.note(body)?;
+        self.note_state()?;
+        self.commit_stamp().await?;
+        for store in &engine.assembly.stores {
+            store.sweep().await?;
+        }
+        self.publish(None)
+    }
+
+    /// Destroys keys of earlier rotations whose time in escrow is over.
+    async fn destroy_due(&mut self) -> Result<(), EngineError> {
+        self.look().await?;
+        let now = self.now().await?;
+        let ours: Vec<KeyId> = self
+            .machine()
+            .into_iter()
+            .chain(self.stamp.parked.as_ref().map(|parked| &parked.machine))
+            .flat_map(|machine| [machine.incoming, machine.outgoing])
+            .collect();
+        let due: std::collections::BTreeSet<KeyId> = self
+            .views
+            .iter()
+            .flat_map(|view| &view.document.escrow)
+            .filter(|hidden| hidden.destroy_after.is_some_and(|after| millis(after) <= now))
+            .map(|hidden| hidden.id)
+            .filter(|id| !ours.contains(id))
+            .collect();
+        if !due.is_empty() {
+            self.destroy(&due).await?;
+            self.note_state()?;
+        }
+        Ok(())
+    }
+
+    /// The operator's own copy of the key that the rotation began with; it must be that key, by fingerprint.
+    async fn take_own_copy(&mut self, copy: &Secret, why: &Why) -> Result<(), EngineError> {
+        let Some(machine) = self.machine() else { return Err(self.engine.nothing_open("roll back")) };
+        let wanted = machine.outgoing;
+        let key = self.engine.assembly.profile.key_from_field(wanted, copy)?;
+        let fingerprints = &self.engine.assembly.fingerprints;
+        let given = fingerprints.of(key.parts());
+        let known = self.mark(wanted);
+        let same = match (&given, &known.fingerprint) {
+            (Some(given), Some(known)) => given == known,
+            // A weak key has no fingerprint; it can only be compared with the bytes that are still there.
+            _ => self
+                .materials
+                .get(wanted)
+                .is_some_and(|there| fingerprints.blind(there.parts()) == fingerprints.blind(key.parts())),
+        };
+        if !same {
+            return Err(EngineError::RefusedBecause {
+                reason: format!("the key that was given is not {wanted}: its fingerprint is another one"),
+            });
+        }
+        let parts = world::hidden_parts(&world::hide(&key, "", None));
+        self.materials.insert(fingerprints, wanted, parts);
+        let rotation = self.rotation_id();
+        let change: Change<'_> = &|document, materials| {
+            let there = document.pending.iter().chain(&document.escrow).any(|hidden| hidden.id == wanted);
+            if let Some(key) = materials.get(wanted)
+                && !there
+            {
+                document.escrow.push(world::hide(key, &rotation.0, None));
+            }
+            Ok(())
+        };
+        for place in 0..self.views.len() {
+            self.commit(place, None, change).await?;
+        }
+        let action = HumanAction::RollbackWithOwnCopy { key: known };
+        self.note(Body::Human { action, why: why.clone() }).map(drop)
+    }
+
+    /// Gives the lock back and says how it ended.
+    async fn conclude(mut self, done: Result<Stop, EngineError>, expected: Expected) -> Result<Outcome, EngineError> {
+        // Who lost the lock has nothing to give back, and must not write any more.
+        if let Err(error @ EngineError::Superseded { .. }) = done {
+            return Err(error);
+        }
+        if let Err(error) = self.publish(None) {
+            self.caution(crate::effects::error_chain(&error));
+        }
+        let outcome = match done {
+            Ok(stop) => Ok(self.outcome(stop, expected)),
+            Err(error) => Err(error),
+        };
+        match (outcome, self.release().await) {
+            (Ok(outcome), Ok(())) => Ok(outcome),
+            (Ok(_), Err(error)) | (Err(error), _) => Err(error),
+        }
+    }
+
+    fn outcome(&self, stop: Stop, expected: Expected) -> Outcome {
+        let name = &self.engine.assembly.name;
+        let open = self.open();
+        let rotation =
+            open.map(|open| open.id.clone()).or_else(|| self.stamp.last.as_ref().map(|last| last.id.clone()));
+        let stage = self.stage().or_else(|| self.stamp.last.as_ref().map(|last| last.stage));
+        let waiting = |exit, report: WaitReport, next: &str| {
+            let mut outcome = Outcome::new(exit, format!("`{name}` waits in {}: {}", report.stage, report.words()));
+            outcome.next = Some(next.to_owned());
+            outcome.wait = Some(report);
+            outcome
+        };
+        let mut outcome = match stop {
+            Stop::Closed => self.closed_outcome(expected),
+            Stop::Decided(summary) => Outcome::new(ExitKind::Done, summary).next("keyroll status"),
+            Stop::Until => match self.machine() {
+                Some(machine) => {
+                    let now = millis(self.engine.clock.now());
+                    let report = self.report_wait(&machine.why(now));
+                    let halted = machine.halt.as_ref().map(crate::status::halt_words);
+                    let summary = match halted {
+                        Some(halted) => format!("`{name}` stands still: {halted}"),
+                        None => format!("`{name}` stands at {}", crate::words::stage(machine.stage)),
+                    };
+                    let mut outcome = Outcome::new(ExitKind::Waiting, summary).next("keyroll rotate");
+                    outcome.wait = Some(report);
+                    outcome
+                }
+                None => Outcome::new(ExitKind::Done, "done"),
+            },
+            Stop::Waiting(report) => waiting(ExitKind::Waiting, report, "keyroll complete"),
+            Stop::Human(report) => waiting(ExitKind::HumanMustDecide, report, "keyroll explain"),
+            Stop::Drift(report) => {
+                waiting(ExitKind::Drift, report, "put it back as it was, or `keyroll resume --overwrite-foreign-write`")
+            }
+            Stop::Interrupted => Outcome::new(
+                ExitKind::Interrupted,
+                format!(
+                    "interrupted in {}; everything that was done is recorded",
+                    stage.map_or("no stage", crate::words::stage)
+                ),
+            )
+            .next("keyroll rotate"),
+        };
+        outcome.rotation = rotation;
+        outcome.stage = stage;
+        outcome
+    }
+
+    fn closed_outcome(&self, expected: Expected) -> Outcome {
+        let Some(machine) = self.machine() else {
+            let back = self.ended_back;
+            return match (back, expected) {
+                (Direction::Back, Expected::Forward) => {
+                    Outcome::new(ExitKind::RolledBack, "the rotation was rolled back; the key before is in use")
+                }
+                (Direction::Back, Expected::Back) => {
+                    Outcome::new(ExitKind::Done, "rolled back; the key before is in use")
+                }
+                (Direction::Forward, _) => Outcome::new(ExitKind::Done, "done; nothing is left to do"),
+            };
+        };
+        let kept = format!(
+            "{} is in use; {} is kept in escrow until {}",
+            machine.incoming,
+            machine.outgoing,
+            calendar(machine.closed_at.unwrap_or_default().after(machine.settings.escrow))
+        );
+        match (machine.direction, expected) {
+            (Direction::Back, Expected::Forward) => {
+                Outcome::new(ExitKind::RolledBack, format!("the rotation was rolled back: {kept}"))
+            }
+            (Direction::Back, Expected::Back) => Outcome::new(ExitKind::Done, format!("rolled back: {kept}")),
+            (Direction::Forward, _) => Outcome::new(ExitKind::Done, format!("done: {kept}")).next("keyroll verify"),
+        }
+    }
+}
+
+/// How often a request is tried to be left while the driver writes.
+const LEAVE_ATTEMPTS: u32 = 10;

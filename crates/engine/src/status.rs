@@ -1,0 +1,224 @@
+//! The picture of everything, without secrets: for `status`, for a live view, and in `status.json` for a second terminal.
+
+use keyroll_keyring::{KeyId, KeyState};
+use keyroll_rotation::gate::Answer;
+use keyroll_rotation::{Halt, Rotation, Stage, Step};
+
+use crate::clock::{calendar, millis};
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::explain::Names;
+use crate::fingerprints::Fingerprints;
+use crate::report::{
+    KeyStatus, MemberStatus, Notice, Reach, RotationStatus, SCHEMA_VERSION, Status, StatusSource, StoreStatus,
+    WaitReport,
+};
+use crate::session::Session;
+use crate::stamp::{OpenRotation, StampBody};
+use crate::world::{self, Materials, StoreView};
+
+impl Session<'_> {
+    /// Writes `status.json` and shows the picture to whoever watches.
+    pub(crate) fn publish(&mut self, wait: Option<&WaitReport>) -> Result<(), EngineError> {
+        let mut status = self.engine.picture(&self.stamp, &self.members, StatusSource::Driver);
+        status.wait = wait.cloned();
+        status.stores = self.engine.store_status(&self.stamp, &self.views);
+        let text = serde_json::to_vec_pretty(&status).unwrap_or_default();
+        self.engine.replace_state_file(STATUS_FILE, &text)?;
+        self.engine.observer.notice(&Notice::Status(Box::new(status)));
+        Ok(())
+    }
+}
+
+impl Engine {
+    /// Where everything stands: from the stores, with what a driver on this machine saw of the members.
+    pub async fn status(&self) -> Result<Status, EngineError> {
+        let views = self.read_stores().await?;
+        let stamp = self.reconcile(&views).unwrap_or_else(|| StampBody::new(&self.assembly.name));
+        let seen = self.last_picture();
+        let same = seen.as_ref().is_some_and(|seen| {
+            seen.rotation.as_ref().map(|rotation| &rotation.id) == stamp.open.as_ref().map(|open| &open.id)
+        });
+        let members = if same { seen.map(|seen| seen.members).unwrap_or_default() } else { Vec::new() };
+        let mut status = self.picture(&stamp, &members, StatusSource::Stores);
+        status.stores = self.store_status(&stamp, &views);
+        status.wait = self.why(&stamp).await?;
+        for entry in views.iter().flat_map(|view| &view.document.escrow) {
+            if let Some(key) = status.keys.iter_mut().find(|key| key.id == entry.id) {
+                key.destroy_after = entry.destroy_after.map(|at| calendar(millis(at)));
+            }
+        }
+        if let Some(lock) = &status.lock
+            && !self.may_drive(lock)
+        {
+            status.requests.push(format!("the lock's holder is dead ({lock}); `keyroll rotate` takes over"));
+        }
+        Ok(status)
+    }
+
+    /// Why it waits; `None` where nothing is open.
+    pub async fn explain(&self) -> Result<Option<WaitReport>, EngineError> {
+        let views = self.read_stores().await?;
+        match self.reconcile(&views) {
+            Some(stamp) => self.why(&stamp).await,
+            None => Ok(None),
+        }
+    }
+
+    async fn why(&self, stamp: &StampBody) -> Result<Option<WaitReport>, EngineError> {
+        let Some(open) = &stamp.open else { return Ok(None) };
+        let now = millis(self.store(0)?.now().await?);
+        let roster = self.load_roster()?;
+        let names = Names { roster: &roster, consumers: &self.consumer_names() };
+        Ok(Some(names.report(&open.machine.why(now))))
+    }
+
+    pub(crate) fn consumer_names(&self) -> Vec<String> {
+        self.assembly.consumers.iter().map(|consumer| consumer.name.clone()).collect()
+    }
+
+    /// What a driver on this machine showed last. It only adds the members to what the stores say, so what can't be read
+    /// is left out.
+    fn last_picture(&self) -> Option<Status> {
+        serde_json::from_slice(&std::fs::read(self.state_dir.join(STATUS_FILE)).ok()?).ok()
+    }
+
+    pub(crate) fn picture(&self, stamp: &StampBody, members: &[MemberStatus], source: StatusSource) -> Status {
+        let machine = stamp.open.as_ref().map(|open| &open.machine);
+        let mut keys: Vec<_> = stamp
+            .ledger
+            .keys
+            .iter()
+            .filter(|known| known.state != KeyState::Destroyed)
+            .map(|known| KeyStatus {
+                id: known.id,
+                fingerprint: known.fingerprint.clone(),
+                state: known.state,
+                reach: reach(machine, known.id, known.state, members),
+                destroy_after: None,
+            })
+            .collect();
+        keys.reverse();
+        let consumers = self.consumer_names();
+        let mut members = members.to_vec();
+        for member in &mut members {
+            if let Some(name) = member.consumer.parse::<usize>().ok().and_then(|place| consumers.get(place)) {
+                member.consumer.clone_from(name);
+            }
+        }
+        Status {
+            schema_version: SCHEMA_VERSION,
+            name: self.assembly.name.clone(),
+            taken_at: calendar(millis(self.clock.now())),
+            source,
+            rotation: stamp.open.as_ref().map(rotation_status),
+            keys,
+            members,
+            wait: None,
+            lock: stamp.lock.clone(),
+            requests: stamp
+                .requests
+                .iter()
+                .map(|request| format!("`{}` by `{}`, since {}", request.what.words(), request.by, request.at))
+                .collect(),
+            stores: Vec::new(),
+        }
+    }
+
+    pub(crate) fn store_status(&self, stamp: &StampBody, views: &[StoreView]) -> Vec<StoreStatus> {
+        let fingerprints: &Fingerprints = &self.assembly.fingerprints;
+        self.assembly
+            .stores
+            .iter()
+            .zip(views)
+            .map(|(store, view)| {
+                let mut status = StoreStatus::of(&store.describe());
+                let mut materials = Materials::default();
+                let fields = &view.document.fields;
+                let said =
+                    world::read_fields(&self.assembly.profile, &stamp.ledger, &mut materials, fingerprints, fields);
+                match said.configuration() {
+                    Some(configuration) => {
+                        status.active = Some(configuration.active);
+                        status.accept_only = configuration
+                            .accept
+                            .iter()
+                            .rev()
+                            .copied()
+                            .filter(|id| *id != configuration.active)
+                            .collect();
+                    }
+                    // Before the first rotation no key has an id, and that is no problem.
+                    None if stamp.ledger.keys.is_empty() => {}
+                    None => status.problem = Some(said.words()),
+                }
+                status
+            })
+            .collect()
+    }
+}
+
+fn rotation_status(open: &OpenRotation) -> RotationStatus {
+    let machine = &open.machine;
+    RotationStatus {
+        id: open.id.clone(),
+        mode: machine.mode,
+        direction: machine.direction,
+        stage: machine.stage,
+        step: step_words(machine),
+        incoming: machine.incoming,
+        outgoing: machine.outgoing,
+        opened_at: open.opened_at,
+        opened_by: open.opened_by.clone(),
+        why: open.why.clone(),
+        t0: machine.t0.map(calendar),
+        gate: machine.gate().map(|gate| gate.name),
+        halt: machine.halt.as_ref().map(halt_words),
+    }
+}
+
+fn step_words(machine: &Rotation) -> String {
+    match (&machine.step, machine.stage) {
+        (Step::Write, _) => "writing".into(),
+        (Step::Reload { attempt, .. }, _) => format!("reloading, attempt {}", attempt.0),
+        (Step::Gate, _) => "proving every member".into(),
+        (Step::Act, Stage::Planned) => "planned".into(),
+        (Step::Act, Stage::Staged) => "storing the candidate".into(),
+        (Step::Act, Stage::Draining) => "draining".into(),
+        (Step::Act, Stage::Closing) => "closing".into(),
+        (Step::Act, Stage::Escrow) => format!("closed; {} is kept in escrow", machine.outgoing),
+        (Step::Act, Stage::Finished) => "finished".into(),
+        (Step::Act, Stage::Withdrawing) => "discarding the candidate".into(),
+        _ => "working".into(),
+    }
+}
+
+pub(crate) fn halt_words(halt: &Halt) -> String {
+    match halt {
+        Halt::Paused => "paused".into(),
+        Halt::ForeignWrite { store, expected, found } => format!(
+            "store {} was written by somebody else: it should have {}, and has {}",
+            store.0,
+            world::configuration_words(expected),
+            found.as_ref().map_or_else(|| "keys that nobody knows".to_owned(), world::configuration_words)
+        ),
+        Halt::ReloadStopped { .. } => "a member did not come back from its reload".into(),
+        Halt::LaggardsRemain => "members stayed unproven after every allowed reload".into(),
+        _ => "for a reason that this release does not know".into(),
+    }
+}
+
+/// A key is everywhere where every member has shown that it accepts it; only members can say so.
+fn reach(machine: Option<&Rotation>, id: KeyId, state: KeyState, members: &[MemberStatus]) -> Reach {
+    let written = match machine {
+        Some(machine) => machine.stores.iter().any(|store| store.accept.contains(&id)),
+        None => matches!(state, KeyState::Active | KeyState::ActiveForProcessing),
+    };
+    if !written {
+        return Reach::StoreOnly;
+    }
+    let shown = |member: &MemberStatus| member.keys.iter().any(|key| key.key == id && key.accepts == Answer::Yes);
+    if !members.is_empty() && members.iter().all(shown) { Reach::Everywhere } else { Reach::Rumoured }
+}
+
+const STATUS_FILE: &str = "status.json";

@@ -1,0 +1,64 @@
+//! The driver is killed at every point at which it could be, and started again.
+
+mod support;
+
+use keyroll_engine::journal::{JournalReader, audit};
+use keyroll_engine::{ExitKind, RotateRequest};
+use support::{FIRST_KEY, Fate, World, fate};
+
+/// Kills a rotation at the n-th point (and again at the n-th point of the run that takes it up), until it ends.
+async fn killed_at(point: usize, kills: usize) -> Option<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(2);
+    let mut killed = None;
+    for _ in 0..kills {
+        let engine = world.doomed(dir.path(), point);
+        match fate(async move { engine.rotate(RotateRequest::default()).await }).await {
+            Fate::Killed(at) => killed = Some(at),
+            Fate::Ended(outcome) => {
+                let outcome = outcome.unwrap();
+                assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
+                break;
+            }
+        }
+    }
+    let at = killed?;
+    // Behind the very last point everything is done and the lock is given back, so there is nothing to take up.
+    let finished = !world.accepted_somewhere(FIRST_KEY.as_bytes()) && world.stamp()["lock"].is_null();
+    if !finished {
+        let outcome = world
+            .engine(dir.path())
+            .rotate(RotateRequest::default())
+            .await
+            .unwrap_or_else(|error| panic!("killed at `{at}` (point {point}): {error:?}"));
+        assert_eq!(outcome.exit, ExitKind::Done, "killed at `{at}` (point {point}): {outcome:?}");
+    }
+    assert_eq!(world.lost(), Vec::<String>::new(), "killed at `{at}` (point {point})");
+    assert_eq!(world.candidates(), 1, "killed at `{at}` (point {point})");
+    assert!(!world.accepted_somewhere(FIRST_KEY.as_bytes()), "killed at `{at}` (point {point})");
+    assert!(world.stamp()["lock"].is_null(), "killed at `{at}` (point {point})");
+    let journal = JournalReader::open(dir.path()).unwrap();
+    let anchor = serde_json::from_value(world.stamp()["audit"].clone()).unwrap();
+    let report = audit::verify(&journal, &[anchor]);
+    assert_eq!(report.verdict(), audit::AuditVerdict::Anchored, "killed at `{at}`: {report:?}");
+    Some(at)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_killed_at_any_point_is_taken_up_and_loses_nobody() {
+    let mut points = Vec::new();
+    while let Some(at) = killed_at(points.len(), 1).await {
+        points.push(at);
+    }
+    println!("{} crash points", points.len());
+    assert!(points.len() > 100, "{points:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_driver_killed_twice_in_a_row_is_taken_up_and_loses_nobody() {
+    let mut point = 0;
+    while killed_at(point, 2).await.is_some() {
+        point += 3;
+    }
+    assert!(point > 50);
+}
