@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyroll_adapters::evidence::{DrainWitness, Witness};
+use keyroll_adapters::evidence::{DrainWitness, ErrorRates, Witness};
 use keyroll_adapters::fleets::Fleet;
 use keyroll_adapters::stores::SecretStore;
 use keyroll_keyring::Profile;
@@ -30,6 +30,8 @@ pub struct Assembly {
     pub witnesses: Vec<Arc<dyn Witness>>,
     /// What counts sessions opened under each key, if something does.
     pub drain: Option<Arc<dyn DrainWitness>>,
+    /// What counts failed requests, if something does.
+    pub error_rates: Option<ErrorRateWatch>,
     /// Fingerprints that were computed before; share it where several engines run in one process.
     pub fingerprints: Arc<Fingerprints>,
     /// The decisions.
@@ -78,8 +80,20 @@ pub struct EnginePolicy {
     pub rotate_every: Option<Duration>,
     /// Why the policy's window is closed now, if it is.
     pub window: Option<Arc<dyn Window>>,
-    /// What a roll that made errors rise leads to.
-    pub on_regression: OnRegression,
+}
+
+/// Watches the share of requests that fail.
+#[derive(Clone)]
+#[expect(clippy::exhaustive_structs, reason = "the command line and tests put it together")]
+pub struct ErrorRateWatch {
+    /// What counts.
+    pub source: Arc<ErrorRates>,
+    /// How far the share may rise above its baseline, in thousandths.
+    pub threshold_permille: u16,
+    /// Over what time the rate is taken.
+    pub over: Duration,
+    /// What follows.
+    pub then: OnRegression,
 }
 
 /// Tells whether a rotation may be opened now.
@@ -122,7 +136,6 @@ impl EnginePolicy {
             sweep_rounds: 5,
             rotate_every: None,
             window: None,
-            on_regression: OnRegression::Hold,
         }
     }
 }

@@ -47,11 +47,6 @@ pub(crate) fn millis(at: Timestamp) -> Millis {
     Millis(at.0)
 }
 
-/// A span in the machine's words.
-pub(crate) fn span_millis(span: Duration) -> Millis {
-    Millis(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
-}
-
 /// A time as people and JSON write it. A time past the calendar's end becomes its end.
 pub(crate) fn calendar(at: Millis) -> jiff::Timestamp {
     i64::try_from(at.0)

@@ -317,6 +317,7 @@ impl Session<'_> {
                     reason: format!("{} still holds a key that was to be destroyed", view.location),
                 });
             }
+            self.search_remains(place, &view.location, keys).await?;
             for id in keys {
                 let store = StoreIndex(u16::try_from(place).unwrap_or(u16::MAX));
                 self.note(Body::Destroyed { key: self.mark(*id), store })?;
@@ -326,6 +327,35 @@ impl Session<'_> {
             self.materials.forget(*id);
         }
         Ok(how)
+    }
+
+    /// Looks for the bytes of destroyed keys in everything that the store can still see. What is found is said, not hidden:
+    /// a backup that an editor left is for a person to remove.
+    async fn search_remains(
+        &mut self,
+        place: usize,
+        location: &str,
+        keys: &BTreeSet<KeyId>,
+    ) -> Result<(), EngineError> {
+        let store = self.store(place)?;
+        let found = {
+            let material: Vec<_> = keys
+                .iter()
+                .filter_map(|id| self.materials.get(*id))
+                .flat_map(|key| key.parts().iter().map(|part| &part.material))
+                .collect();
+            if material.is_empty() {
+                return Ok(());
+            }
+            store.residue(&material).await?.found
+        };
+        if !found.is_empty() {
+            self.caution(format!(
+                "{location} is free of the destroyed key, and these still hold it: {}",
+                found.join(", ")
+            ));
+        }
+        Ok(())
     }
 
     async fn commit_everywhere(&mut self, what: &str, change: Change<'_>) -> Result<(), EngineError> {

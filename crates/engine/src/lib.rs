@@ -3,6 +3,7 @@
 //! The rotation itself is decided elsewhere, in a crate without input and output. Here each decision is recorded, carried out
 //! and recorded again, and the world is asked before it is changed.
 
+mod assemble;
 mod assembly;
 mod clock;
 pub mod config;
@@ -31,10 +32,12 @@ mod session;
 mod stamp;
 mod status;
 mod sweep;
+mod verify;
 pub mod words;
 mod world;
 
-pub use assembly::{Assembly, Consumer, EnginePolicy, OnRegression, Standby, Window};
+pub use assemble::{AssembleError, assemble, process_fleet, profile, settings};
+pub use assembly::{Assembly, Consumer, EnginePolicy, ErrorRateWatch, OnRegression, Standby, Window};
 pub use clock::{Clock, SystemClock};
 pub use engine::{Engine, Operator};
 pub use error::EngineError;

@@ -159,7 +159,7 @@ impl Engine {
                 at_least_ms: at_least,
             });
         };
-        let mut change = |stage: Stage, what: String, gate: &str, step: &mut dyn FnMut(Stage, &str, String, u64)| {
+        let change = |stage: Stage, what: String, gate: &str, step: &mut dyn FnMut(Stage, &str, String, u64)| {
             step(stage, "write", format!("{what}, in {stores} store(s)"), 0);
             if settings.reload == ReloadNeed::Needed {
                 step(stage, "reload", format!("{members} members, each proven before the next"), 0);

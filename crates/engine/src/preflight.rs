@@ -328,7 +328,7 @@ impl Engine {
         let mut roster = Roster::default();
         let now = Timestamp(millis(self.clock.now()).0);
         let rule = self.assembly.policy.settings.evidence;
-        for showing in sweep::ask(listed, &mut roster, &inquiry, now).await {
+        for showing in sweep::ask(listed, &mut roster, &inquiry, self.clock.as_ref(), now).await {
             for (observation, status) in showing.observations.iter().zip(&showing.status) {
                 let name = match &status.worker {
                     Some(worker) => format!("{} (worker {worker})", status.member),
@@ -374,7 +374,7 @@ impl Engine {
         for view in views {
             world::read_hidden(&mut materials, fingerprints, &view.document);
         }
-        let mut read = |stamp: &StampBody, materials: &mut Materials, fields: &Fields| {
+        let read = |stamp: &StampBody, materials: &mut Materials, fields: &Fields| {
             world::read_fields(&self.assembly.profile, &stamp.ledger, materials, fingerprints, fields)
         };
         if stamp.unfinished().is_none() {
@@ -494,5 +494,5 @@ fn calibrated(
 }
 
 /// Keys that only preflight knows have ids that no ring has.
-const RANDOM: KeyId = KeyId(u32::MAX - 1);
-const DECOY: KeyId = KeyId(u32::MAX);
+pub(crate) const RANDOM: KeyId = KeyId(u32::MAX - 1);
+pub(crate) const DECOY: KeyId = KeyId(u32::MAX);

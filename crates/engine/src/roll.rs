@@ -3,19 +3,22 @@
 //! A member that shows already what it must is not reloaded at all. That makes a repeated roll cheap, takes up a roll that was
 //! killed in the middle, and leaves a member alone that somebody else has restarted meanwhile.
 
+use keyroll_adapters::evidence::RequestCounts;
 use keyroll_adapters::fleets::{
     Member, MemberState, ReloadId, ReloadOutcome, ReloadRequest, ReloadStyle, ReloadTarget,
 };
 use keyroll_rotation::gate::{EvidenceRule, Gate, MemberKind, Sweep, Verdict};
 use keyroll_rotation::{Attempt, Event, MemberIndex, Millis, ReloadScope};
 
-use crate::assembly::Consumer;
+use crate::assembly::{Consumer, OnRegression};
 use crate::clock::millis;
+use crate::effects::error_chain;
 use crate::error::EngineError;
 use crate::hooks::Moment;
-use crate::journal::{Body, Completion, GateEvidence, GateOutcome, MemberProof};
+use crate::journal::{Body, Completion, GateEvidence, GateOutcome, MemberProof, Reason, Why};
 use crate::report::Notice;
 use crate::session::Session;
+use crate::stamp::{Asked, PendingRequest};
 use crate::sweep::{self, Inquiry, Listed, ReadSince};
 
 /// How a member, or a whole fleet, came out of its reload.
@@ -38,6 +41,7 @@ impl Session<'_> {
     ) -> Result<(Event, Completion), EngineError> {
         let name = format!("{}/{}/{}", self.rotation_id(), self.stage_word(), attempt.0);
         let consumers = self.engine.assembly.consumers.clone();
+        let before = self.engine.read_error_rates().await;
         for (place, consumer) in (0_u16..).zip(&consumers) {
             let stopped = match consumer.fleet.describe().reload {
                 ReloadStyle::HotReload => None,
@@ -48,7 +52,51 @@ impl Session<'_> {
                 return Ok((Event::ReloadStopped { member: Some(member) }, Completion::Now));
             }
         }
-        Ok((Event::Reloaded, Completion::Now))
+        match (before, self.engine.read_error_rates().await) {
+            (Ok(before), Ok(after)) => self.judge_errors(&before, &after),
+            (Err(error), _) | (_, Err(error)) => {
+                self.caution(format!("the rate of failed requests is not known: {}", error_chain(error.as_ref())));
+                Ok((Event::Reloaded, Completion::Now))
+            }
+        }
+    }
+
+    /// Whether the roll made requests fail: then it stands still, or goes back where the policy says so.
+    fn judge_errors(
+        &mut self,
+        before: &[RequestCounts],
+        after: &[RequestCounts],
+    ) -> Result<(Event, Completion), EngineError> {
+        let Some(watch) = self.engine.assembly.error_rates.clone() else {
+            return Ok((Event::Reloaded, Completion::Now));
+        };
+        let total: u64 = before.iter().map(|counts| counts.total).sum();
+        let failed: u64 = before.iter().map(|counts| counts.failed).sum();
+        let baseline = if total == 0 { 0 } else { u128::from(failed) * 1000 / u128::from(total) };
+        let share = RequestCounts::failed_permille(before, after).map_or(0, u128::from);
+        if share <= baseline + u128::from(watch.threshold_permille) {
+            return Ok((Event::Reloaded, Completion::Now));
+        }
+        self.caution(format!("since the roll {share} of 1000 requests fail; before it {baseline} did"));
+        match watch.then {
+            OnRegression::Hold => Ok((Event::ReloadStopped { member: None }, Completion::Now)),
+            OnRegression::RollBack => {
+                // The policy decides in a person's place, and the request goes the way of every other one.
+                let id = self.engine.new_rotation_id()?.0;
+                let rotation = self.rotation_id();
+                let at = crate::clock::calendar(millis(self.engine.clock.now()));
+                let note = format!("errors rose from {baseline} to {share} of 1000 requests");
+                self.stamp.requests.push(PendingRequest {
+                    id,
+                    rotation,
+                    by: "policy".into(),
+                    at,
+                    why: Why { reason: Reason::Incident, ticket: None, note: Some(note) },
+                    what: Asked::Rollback {},
+                });
+                Ok((Event::Reloaded, Completion::Now))
+            }
+        }
     }
 
     /// Reloads members by name, whether or not they are proven, and waits until they are back.
@@ -326,7 +374,7 @@ impl Session<'_> {
             settle_over.as_ref().map(|at| ReadSince { at: *at, gate: prove }),
             outgoing,
         );
-        let showings = sweep::ask(vec![one.clone()], &mut self.roster, &inquiry, now).await;
+        let showings = sweep::ask(vec![one.clone()], &mut self.roster, &inquiry, self.engine.clock.as_ref(), now).await;
         let observed: Vec<_> = showings.into_iter().flat_map(|showing| showing.observations).collect();
         let sweep = Sweep {
             began: Millis(u64::MAX),
@@ -394,7 +442,7 @@ pub(crate) fn inquiry<'a>(
     engine: &'a crate::engine::Engine,
     materials: &'a crate::world::Materials,
     decoy: &'a keyroll_keyring::Key,
-    gate: &Gate,
+    gate: &'a Gate,
     read_since: Option<ReadSince<'a>>,
     draining: Option<keyroll_keyring::KeyId>,
 ) -> Inquiry<'a> {
@@ -416,6 +464,7 @@ pub(crate) fn inquiry<'a>(
         decoy,
         witnesses: &engine.assembly.witnesses,
         read_since,
+        refused_replays: Some(gate),
         concurrency: engine.assembly.policy.concurrency,
     }
 }

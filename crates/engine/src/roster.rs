@@ -46,10 +46,6 @@ impl Roster {
         self.entries.get(usize::try_from(index.0).ok()?)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
-    }
-
     /// Reads the table as an earlier process left it.
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         let mut roster: Self = serde_json::from_slice(bytes)?;
@@ -112,7 +108,7 @@ mod tests {
         assert_eq!(workers.len(), 2);
         let mut back = Roster::decode(&serde_json::to_vec(&roster).unwrap()).unwrap();
         assert_eq!(back.enter(0, &member("web-1", "a", &["w1", "w2"])), workers);
-        assert_eq!(back.len(), 2);
+        assert_eq!(back.entries.len(), 2);
         assert_eq!(back.get(workers[1].0).unwrap().name(), "web-1 (worker w2)");
     }
 }

@@ -34,6 +34,8 @@ pub(crate) struct Inquiry<'a> {
     pub(crate) witnesses: &'a [Arc<dyn Witness>],
     /// What a run that began after settle has read; it is P1 evidence of exactly that.
     pub(crate) read_since: Option<ReadSince<'a>>,
+    /// The gate whose keys a refused login speaks against, where it is not known under which key the login was.
+    pub(crate) refused_replays: Option<&'a Gate>,
     /// How many members are asked at the same time.
     pub(crate) concurrency: usize,
 }
@@ -58,9 +60,8 @@ pub(crate) struct Showing {
     pub(crate) listed: Listed,
     pub(crate) observations: Vec<Observation>,
     pub(crate) status: Vec<MemberStatus>,
-    pub(crate) captured: Vec<Arc<CapturedSession>>,
-    /// How many answers were had from processes that do not name themselves.
-    pub(crate) anonymous_answers: u32,
+    /// Where several workers do not name themselves: the probability that one certain stale one was never met.
+    pub(crate) residual: Option<f64>,
 }
 
 /// A complete sweep.
@@ -91,28 +92,48 @@ pub(crate) async fn ask(
     members: Vec<Listed>,
     roster: &mut Roster,
     inquiry: &Inquiry<'_>,
+    clock: &dyn Clock,
     now: Timestamp,
 ) -> Vec<Showing> {
-    let first = testify(members, inquiry, now, &[]).await;
-    let captured: Vec<_> = first
+    let began = clock.boottime();
+    let time = || Timestamp(now.0.saturating_add(millis_u64(clock.boottime().saturating_sub(began))));
+    let mut testimonies = testify(members, inquiry, &time, &[]).await;
+    let captured: Vec<_> = testimonies
         .iter()
-        .flat_map(|(place, testimony)| testimony.captured.iter().map(|session| (place.key(), Arc::clone(session))))
+        .flat_map(|(listed, testimony)| {
+            let minted = minted_under(testimony);
+            testimony.captured.iter().map(move |session| (listed.key(), named(session, minted)))
+        })
         .take(REPLAYED)
         .collect();
-    let testimonies = if captured.is_empty() {
-        first
-    } else {
-        let (members, mut testimonies): (Vec<_>, Vec<_>) = first.into_iter().unzip();
-        let second = testify(members, inquiry, now, &captured).await;
-        let mut joined = Vec::with_capacity(second.len());
-        for (place, replayed) in second {
-            let mut testimony = std::mem::take(&mut testimonies[joined.len()]);
+    if !captured.is_empty() {
+        let members = testimonies.iter().map(|(listed, _)| listed.clone()).collect();
+        let replays = testify(members, inquiry, &time, &captured).await;
+        for ((_, testimony), (_, replayed)) in testimonies.iter_mut().zip(replays) {
             testimony.statements.extend(replayed.statements);
-            joined.push((place, testimony));
+            testimony.replayed.extend(replayed.replayed);
         }
-        joined
-    };
+    }
     testimonies.into_iter().map(|(listed, testimony)| show(listed, testimony, roster, inquiry)).collect()
+}
+
+/// The key under which a member mints, as far as its other witnesses tell.
+fn minted_under(testimony: &Testimony) -> Option<KeyId> {
+    let mut minted = combine(&testimony.statements)
+        .into_iter()
+        .filter(|claim| claim.ability == Ability::Mints && claim.answer == Answer::Yes);
+    match (minted.next(), minted.next()) {
+        (Some(only), None) => Some(only.key),
+        _ => None,
+    }
+}
+
+/// A captured session with the name of its key, where its minter has told that by other means.
+fn named(session: &Arc<CapturedSession>, minted: Option<KeyId>) -> Arc<CapturedSession> {
+    match (session.key, minted) {
+        (None, Some(key)) => Arc::new(CapturedSession { token: session.token.duplicate(), key: Some(key) }),
+        _ => Arc::clone(session),
+    }
 }
 
 /// Sweeps until nobody is listed who was not asked, or `rounds` listings have not been enough.
@@ -131,7 +152,7 @@ pub(crate) async fn sweep(
     let mut round = 0;
     loop {
         let fresh: Vec<_> = listed.iter().filter(|one| !shown.contains_key(&one.key())).cloned().collect();
-        for showing in ask(fresh, roster, inquiry, elapsed()).await {
+        for showing in ask(fresh, roster, inquiry, clock, elapsed()).await {
             shown.insert(showing.listed.key(), showing);
         }
         listed = list(consumers).await?;
@@ -164,13 +185,10 @@ pub(crate) async fn sweep(
         listed_after,
         consumers: counts,
     };
-    let anonymous = shown.values().filter(|showing| showing.anonymous_answers > 0).count();
-    let residual = (anonymous > 0).then(|| {
-        let fewest = shown.values().map(|showing| showing.anonymous_answers).filter(|answers| *answers > 0).min();
+    let residual = shown.values().filter_map(|showing| showing.residual).reduce(f64::max).map(|residual| {
         format!(
-            "{anonymous} members do not name their workers; each gave at least {} answers, and a stale worker among several \
-             could have slipped through",
-            fewest.unwrap_or(0)
+            "workers do not name themselves; the probability that a stale one of a member was never met is at most {:.4} %",
+            residual * 100.0
         )
     });
     Ok(Swept { residual, sweep, status: shown.into_values().flat_map(|showing| showing.status).collect() })
@@ -222,7 +240,7 @@ fn level_of(level: evidence::Level) -> EvidenceLevel {
 async fn testify(
     members: Vec<Listed>,
     inquiry: &Inquiry<'_>,
-    now: Timestamp,
+    now: &(dyn Fn() -> Timestamp + Send + Sync),
     captured: &[((u16, MemberId, BootId), Arc<CapturedSession>)],
 ) -> Vec<(Listed, Testimony)> {
     let mut answers: Vec<(usize, Listed, Testimony)> = stream::iter(members.into_iter().enumerate())
@@ -238,12 +256,15 @@ async fn testify(
                         .filter(|(minter, _)| *minter != listed.key())
                         .map(|(_, session)| Arc::clone(session))
                         .collect(),
-                    now,
+                    // A session that was minted for the beginning of a long sweep would be over at its end.
+                    now: now(),
                 };
                 let said = witness.ask(&listed.member, &question).await;
                 testimony.statements.extend(said.statements);
                 testimony.captured.extend(said.captured);
                 testimony.workers.extend(said.workers);
+                testimony.replayed.extend(said.replayed);
+                testimony.residual = [testimony.residual, said.residual].into_iter().flatten().reduce(f64::max);
             }
             (place, listed, testimony)
         })
@@ -259,6 +280,26 @@ fn asked<'a>(keys: &'a [(&'a Key, Option<Fingerprint>)]) -> Vec<AskedKey<'a>> {
 }
 
 fn show(listed: Listed, testimony: Testimony, roster: &mut Roster, inquiry: &Inquiry<'_>) -> Showing {
+    let mut testimony = testimony;
+    if let Some(gate) = inquiry.refused_replays {
+        // Nobody knows under which key it was, but a login of another member that is refused here is a logout there.
+        let refused = testimony
+            .replayed
+            .iter()
+            .filter(|replayed| replayed.key.is_none() && replayed.answer == evidence::Answer::No);
+        let statements: Vec<_> = refused
+            .flat_map(|replayed| {
+                gate.accepts.iter().map(|key| evidence::Statement {
+                    key: *key,
+                    subject: Subject::Accepts,
+                    answer: evidence::Answer::No,
+                    level: evidence::Level::P3,
+                    detail: format!("a login made on another member is refused: {}", replayed.detail),
+                })
+            })
+            .collect();
+        testimony.statements.extend(statements);
+    }
     let mut claims = combine(&testimony.statements);
     let since = started_since(&listed.member, inquiry.read_since.map(|since| since.at));
     if let (Some(ReadSince { gate, .. }), Answer::Yes) = (inquiry.read_since, since) {
@@ -286,9 +327,7 @@ fn show(listed: Listed, testimony: Testimony, roster: &mut Roster, inquiry: &Inq
             claims,
         });
     }
-    let named: u32 = testimony.workers.iter().map(|(_, answers)| answers).sum();
-    let anonymous_answers = u32::try_from(testimony.statements.len()).unwrap_or(u32::MAX).saturating_sub(named);
-    Showing { listed, observations, status, captured: testimony.captured, anonymous_answers }
+    Showing { listed, observations, status, residual: testimony.residual }
 }
 
 /// P1: what follows from having started after the configuration was there for everybody. It never overrules an answer, and

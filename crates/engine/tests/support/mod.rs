@@ -350,6 +350,7 @@ impl World {
             }],
             witnesses: vec![Arc::new(SimWitness { world: Arc::clone(self) })],
             drain: None,
+            error_rates: None,
             fingerprints: Arc::clone(&self.fingerprints),
             policy: EnginePolicy {
                 poll: Duration::from_millis(500),

@@ -1,0 +1,189 @@
+//! `verify`: does every member do what the store says, now?
+//!
+//! Each key in use must be accepted, a random one and every retired one that is still known must be rejected, and what a
+//! member mints must be under the active key. Nothing is written, so it may be asked at any time.
+
+use std::collections::BTreeSet;
+
+use keyroll_adapters::Timestamp;
+use keyroll_keyring::KeyId;
+use keyroll_rotation::DrainRule;
+use keyroll_rotation::gate::{Answer, EvidenceRule, Gate, GateName, MemberKind, Readiness};
+
+use crate::clock::millis;
+use crate::effects::error_chain;
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::preflight::{Checks, DECOY, RANDOM};
+use crate::report::{MemberStatus, SCHEMA_VERSION, VerifyReport};
+use crate::roll::inquiry;
+use crate::roster::Roster;
+use crate::sweep;
+use crate::world::FieldsSay;
+
+impl Engine {
+    /// Asks every member, now.
+    pub async fn verify(&self) -> Result<VerifyReport, EngineError> {
+        let views = self.read_stores().await?;
+        let sighting = self.sight_keys(&views);
+        let mut checks = Checks::default();
+        let mut configuration = None;
+        for (view, said) in views.iter().zip(&sighting.stores) {
+            let object = Some(view.location.as_str());
+            match said {
+                FieldsSay::Configuration(found) => {
+                    checks.green("keys.read", object, crate::world::configuration_words(found));
+                    configuration.get_or_insert_with(|| found.clone());
+                }
+                FieldsSay::Foreign(words) => {
+                    checks.red("keys.read", object, words.clone(), "find out who wrote it; `keyroll explain`");
+                }
+            }
+        }
+        let Some(configuration) = configuration else {
+            return Ok(VerifyReport { schema_version: SCHEMA_VERSION, checks: checks.0, members: Vec::new() });
+        };
+        let draining = sighting.stamp.open.as_ref().map(|open| &open.machine).filter(|machine| {
+            // A probe under a key that drains by counters would count as a session under it.
+            machine.t0.is_some() && machine.settings.drain == DrainRule::Counter && machine.drained.is_none()
+        });
+        let spared: BTreeSet<KeyId> = draining.map(|machine| machine.outgoing).into_iter().collect();
+        let retired: BTreeSet<KeyId> =
+            sighting.materials.ids().filter(|id| !configuration.accept.contains(id) && !spared.contains(id)).collect();
+        let (random, decoy) = (self.assembly.profile.candidate(RANDOM)?, self.assembly.profile.candidate(DECOY)?);
+        let gate = Gate {
+            name: GateName::G3,
+            accepts: configuration.accept.difference(&spared).copied().collect(),
+            rejects: retired.clone(),
+            mints: Some(configuration.active),
+        };
+        let mut asked = inquiry(self, &sighting.materials, &decoy, &gate, None, None);
+        asked.keys.push((&random, None));
+        let listed = sweep::list(&self.assembly.consumers).await?;
+        if listed.is_empty() {
+            checks.red(
+                "members.any",
+                None,
+                "there are no members at all, and zero members prove nothing",
+                "start the fleet",
+            );
+        }
+        let mut roster = Roster::default();
+        let now = Timestamp(millis(self.clock.now()).0);
+        let mut members = Vec::new();
+        for showing in sweep::ask(listed, &mut roster, &asked, self.clock.as_ref(), now).await {
+            for (observation, status) in showing.observations.iter().zip(showing.status) {
+                let serving = observation.kind == MemberKind::Serving && observation.readiness == Readiness::Ready;
+                let rule = self.assembly.policy.settings.evidence;
+                verified(&status, &gate, serving, rule, &mut checks);
+                members.push(status);
+            }
+        }
+        let consumers = self.consumer_names();
+        for member in &mut members {
+            member.keys.retain(|key| key.key != RANDOM);
+            if let Some(name) = member.consumer.parse::<usize>().ok().and_then(|place| consumers.get(place)) {
+                member.consumer.clone_from(name);
+            }
+        }
+        self.check_error_rates(&mut checks).await;
+        Ok(VerifyReport { schema_version: SCHEMA_VERSION, checks: checks.0, members })
+    }
+
+    /// Reads the counters of failed requests twice, and says what share failed in between.
+    async fn check_error_rates(&self, checks: &mut Checks) {
+        let Some(watch) = &self.assembly.error_rates else { return };
+        let before = self.read_error_rates().await;
+        self.clock.sleep(watch.over.min(LONGEST_LOOK)).await;
+        let after = self.read_error_rates().await;
+        match (before, after) {
+            (Ok(before), Ok(after)) => {
+                match keyroll_adapters::evidence::RequestCounts::failed_permille(&before, &after) {
+                    Some(share) if share <= watch.threshold_permille => {
+                        checks.green("errors.rate", None, format!("{share} of 1000 requests fail"));
+                    }
+                    Some(share) => {
+                        let found =
+                            format!("{share} of 1000 requests fail, and {} are allowed", watch.threshold_permille);
+                        checks.red(
+                            "errors.rate",
+                            None,
+                            found,
+                            "look at the members' logs; `keyroll rollback` goes back",
+                        );
+                    }
+                    None => checks.unknown("errors.rate", None, "nobody was served meanwhile", "try again under load"),
+                }
+            }
+            (Err(error), _) | (_, Err(error)) => {
+                checks.unknown("errors.rate", None, error_chain(error.as_ref()), "make every member show the counter");
+            }
+        }
+    }
+
+    pub(crate) async fn read_error_rates(
+        &self,
+    ) -> Result<Vec<keyroll_adapters::evidence::RequestCounts>, Box<dyn std::error::Error + Send + Sync>> {
+        let Some(watch) = &self.assembly.error_rates else { return Ok(Vec::new()) };
+        let mut counts = Vec::new();
+        for one in sweep::list(&self.assembly.consumers).await? {
+            if one.kind == MemberKind::Serving
+                && let Some(count) = watch.source.read(&one.member).await?
+            {
+                counts.push(count);
+            }
+        }
+        Ok(counts)
+    }
+}
+
+fn verified(status: &MemberStatus, gate: &Gate, serving: bool, rule: EvidenceRule, checks: &mut Checks) {
+    let name = match &status.worker {
+        Some(worker) => format!("{} (worker {worker})", status.member),
+        None => status.member.clone(),
+    };
+    let object = Some(name.as_str());
+    if status.readiness != Readiness::Ready {
+        checks.unknown("member.ready", object, format!("{:?}", status.readiness), "repair it, or take it away");
+        return;
+    }
+    let mut wrong = Vec::new();
+    let mut silent = Vec::new();
+    for key in &status.keys {
+        let expected = match (gate.accepts.contains(&key.key), gate.rejects.contains(&key.key), key.key == RANDOM) {
+            (true, _, _) => Answer::Yes,
+            (_, true, _) | (_, _, true) => Answer::No,
+            (false, false, false) => continue,
+        };
+        let label = if key.key == RANDOM { "a random key".to_owned() } else { key.key.to_string() };
+        match (expected, key.accepts) {
+            (Answer::Yes, Answer::Yes) | (Answer::No, Answer::No) => {}
+            (Answer::Yes, Answer::No) => wrong.push(format!("it rejects {label}: {}", key.detail)),
+            (_, Answer::Yes) => wrong.push(format!("it accepts {label}: {}", key.detail)),
+            (_, Answer::Unknown | Answer::No) => silent.push(format!("{label}: {}", key.detail)),
+        }
+        match (gate.mints == Some(key.key), key.mints) {
+            (true, Answer::No) => wrong.push(format!("it does not mint under {label}")),
+            (false, Answer::Yes) => wrong.push(format!("it mints under {label}")),
+            _ => {}
+        }
+    }
+    if !wrong.is_empty() {
+        checks.red("member.keys", object, wrong.join("; "), "`keyroll reload --member` it, or `keyroll explain`");
+    } else if silent.is_empty() {
+        checks.green("member.keys", object, "it accepts what it should, and rejects what it should");
+    } else if serving && rule == EvidenceRule::Strong {
+        let found = format!("nothing shows what it does with {}", silent.join("; "));
+        checks.unknown("member.keys", object, found, "configure `probe`");
+    } else {
+        checks.advice(
+            "member.keys",
+            object,
+            "only weaker evidence speaks for it",
+            "configure `probe` or `evidence.report`",
+        );
+    }
+}
+
+/// `verify` answers while a person waits.
+const LONGEST_LOOK: std::time::Duration = std::time::Duration::from_secs(15);
