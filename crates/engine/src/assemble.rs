@@ -199,13 +199,9 @@ pub fn process_fleet(
     spec: &config::ProcessFleet,
     state_dir: &Path,
 ) -> Result<fleets::ProcessFleet, AssembleError> {
-    let texts: Vec<&String> = spec.command.iter().chain(spec.env.values()).collect();
-    let numbered = texts.iter().any(|text| text.contains("{index}"));
-    // `{index}` is the member's name where something asks for it, so that the name is the number.
-    let id = |index: usize, port: Option<u16>| match (numbered, port) {
-        (true, _) => index.to_string(),
-        (false, Some(port)) => format!("{name}-{port}"),
-        (false, None) => format!("{name}-{index}"),
+    let id = |index: usize, port: Option<u16>| match port {
+        Some(port) => format!("{name}-{port}"),
+        None => format!("{name}-{index}"),
     };
     let members = match &spec.instances {
         config::Instances::Ports(ports) => ports
@@ -217,13 +213,13 @@ pub fn process_fleet(
             .map(|index| fleets::ProcessMember { id: id(index, None), port: None })
             .collect(),
     };
-    let fill = |text: &String| text.replace("{index}", "{member}");
     let folder = state_dir.join(format!("fleet-{name}"));
-    let mut config = fleets::ProcessConfig::new(spec.command.iter().map(fill).collect(), members, folder);
+    let mut config = fleets::ProcessConfig::new(spec.command.iter().cloned().collect(), members, folder);
     config.folder = Some(spec.working_directory.resolved().to_owned());
-    config.env = spec.env.iter().map(|(name, value)| (name.clone(), fill(value))).collect();
-    config.env_files = spec.env_files.iter().map(|file| file.resolved().to_owned()).collect();
     config.host.clone_from(&spec.host);
+    config.log_folder = spec.logs.as_ref().map(|logs| logs.resolved().to_owned());
+    config.env = spec.env.clone();
+    config.env_files = spec.env_files.iter().map(|file| file.resolved().to_owned()).collect();
     config.health = match &spec.ready.check {
         config::ReadyCheck::Http { path, status } => fleets::HealthCheck::Answers {
             path: path.clone(),
