@@ -29,7 +29,7 @@ pub use event::{Applied, DrainObservation, Event, Illegal, Revocation};
 pub use ids::{Attempt, Epoch, MemberIndex, Millis, RotationId, StoreIndex};
 pub use settings::{DrainRule, ReloadNeed, Settings};
 pub use state::{
-    Candidate, Direction, DrainSeen, Halt, Mode, Opening, Permit, ReloadScope, Rotation, Stage, Step, Trust,
+    Abandoned, Candidate, Direction, DrainSeen, Halt, Mode, Opening, Permit, ReloadScope, Rotation, Stage, Step, Trust,
 };
 pub use wait::{DrainEvidenceGap, Naysayer, Wait};
 pub use world::WorldConfiguration;

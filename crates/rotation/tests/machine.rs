@@ -372,3 +372,24 @@ fn a_rotation_reads_back_as_it_was_written_and_refuses_unknown_fields() {
         assert!(serde_json::from_str::<Rotation>(&more).is_err());
     }
 }
+
+#[test]
+fn a_rotation_that_wrote_nothing_can_be_given_up_in_sight_of_a_foreign_write() {
+    let rotation = opened(Mode::Staged);
+    let strange = Event::WorldObserved { stores: vec![None, None], at: Millis(1) };
+    let halted = after(&rotation, &strange);
+    assert!(matches!(halted.halt, Some(Halt::ForeignWrite { .. })));
+    let mut given_up = after(&after(&halted, &Event::RollbackRequested), &strange);
+    let writes = drive(&mut given_up, &mut Millis(1), |_| false);
+    assert_eq!((writes, given_up.stage), (Vec::new(), Stage::Finished));
+}
+
+#[test]
+fn a_foreign_write_that_brings_a_leaked_candidate_back_is_not_adopted() {
+    let rotation = after(&opened(Mode::Staged), &revocation(Mode::HardCutover, &[NEW]));
+    let leaked = WorldConfiguration::new(NEW, []);
+    let halted = after(&rotation, &Event::WorldObserved { stores: vec![Some(leaked.clone()); 2], at: Millis(1) });
+    assert!(matches!(halted.halt, Some(Halt::ForeignWrite { .. })));
+    let adopted = Event::ForeignWriteAdopted { stores: vec![leaked; 2], at: Millis(1) };
+    assert_eq!(invariant(halted.apply(&adopted)), "I5");
+}

@@ -8,7 +8,8 @@ use std::collections::BTreeSet;
 use keyroll_keyring::KeyId;
 
 use crate::{
-    Direction, Halt, Illegal, Millis, Mode, Permit, Rotation, Stage, Step, StoreIndex, Trust, WorldConfiguration,
+    Abandoned, Direction, Halt, Illegal, Millis, Mode, Permit, Rotation, Stage, Step, StoreIndex, Trust,
+    WorldConfiguration,
 };
 
 impl Rotation {
@@ -17,8 +18,7 @@ impl Rotation {
             let reason = format!("{} stores were read and there are {}", found.len(), self.stores.len());
             return Err(Illegal::Invariant { invariant: "I7", reason });
         }
-        if self.direction == Direction::Back && self.written_at.is_none() {
-            // Nothing in the stores is ours, and nothing will be written to what applications read.
+        if self.abandoned == Abandoned::InSightOfForeignWrite {
             return Ok(());
         }
         let pending = if self.step == Step::Write { self.target() } else { None };
@@ -49,6 +49,9 @@ impl Rotation {
     /// The world is as expected again after a foreign hand was in it. A change and its undoing can't be told from no
     /// change, but a member may have read what stood there in between; so what was proven is proven again.
     pub(super) fn prove_again(&mut self, at: Millis) {
+        if self.abandoned == Abandoned::InSightOfForeignWrite {
+            return;
+        }
         self.written_at = Some(at);
         self.trust = Trust::Unproven;
         self.unproven.clear();
@@ -101,6 +104,9 @@ impl Rotation {
         }
         if let Some(gone) = [self.incoming, self.outgoing].iter().find(|key| self.destroyed.contains(key)) {
             return refuse("I5", format!("{gone} is destroyed; the store has to be put back"));
+        }
+        if self.compromised.contains(&self.incoming) {
+            return refuse("I5", format!("{} is compromised; the store has to be put back", self.incoming));
         }
         let pair: BTreeSet<KeyId> = [self.incoming, self.outgoing].into();
         let leftover = |store: &WorldConfiguration| -> BTreeSet<KeyId> { &store.accept - &pair };

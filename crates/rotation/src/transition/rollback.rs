@@ -4,7 +4,7 @@
 
 use keyroll_keyring::KeyId;
 
-use crate::{Candidate, Direction, Event, Illegal, Mode, Permit, Rotation, Stage, Trust};
+use crate::{Abandoned, Candidate, Direction, Event, Halt, Illegal, Mode, Permit, Rotation, Stage, Trust};
 
 impl Rotation {
     pub(super) fn roll_back(&mut self) -> Result<(), Illegal> {
@@ -53,6 +53,9 @@ impl Rotation {
                     self.promote(Permit::Needed);
                 }
             }
+        }
+        if matches!(self.halt, Some(Halt::ForeignWrite { .. })) {
+            self.abandoned = Abandoned::InSightOfForeignWrite;
         }
         self.direction = Direction::Back;
         self.halt = None;
