@@ -7,7 +7,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// Rotates the keys behind web sessions, under a live fleet, and logs nobody out.
 #[derive(Debug, Parser)]
 #[command(name = "keyroll", version, about, max_term_width = 110, propagate_version = true)]
-#[command(after_help = "Start with `keyroll demo`, then `keyroll init` in your project's folder.\nExit codes: 0 done · 2 a plan has changes · 3 waiting at a gate · 4 preflight failed · 5 drift · 6 locked\nby another · 7 rolled back · 8 a human must decide · 64 usage · 130 interrupted, resumable · 1 other")]
+#[command(after_help = "To see it work: `keyroll demo`. For your own application: `init`, `lint`, `preflight`, `plan`, `rotate`, in this order;\nnothing is written to the key's store before `rotate`.\n\nExit codes: 0 done · 2 a plan has changes · 3 waiting at a gate · 4 preflight failed · 5 drift\n6 locked by another · 7 rolled back · 8 a human must decide · 64 usage · 130 interrupted, resumable · 1 other")]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,
@@ -19,16 +19,16 @@ pub(crate) struct Cli {
 #[derive(Args, Debug)]
 pub(crate) struct Global {
     /// The configuration file
-    #[arg(short, long, global = true, default_value = "keyroll.yaml", value_name = "FILE", env = "KEYROLL_CONFIG")]
+    #[arg(short, long, global = true, help_heading = EVERYWHERE, default_value = "keyroll.yaml", value_name = "FILE", env = "KEYROLL_CONFIG")]
     pub(crate) config: PathBuf,
     /// Text for people, or JSON for machines
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
-    /// Where the journal lives [default: $XDG_STATE_HOME/keyroll]
-    #[arg(long, global = true, value_name = "DIR", env = "KEYROLL_STATE_DIR")]
+    /// Where the journal lives [default: `$XDG_STATE_HOME/keyroll/NAME`]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", env = "KEYROLL_STATE_DIR")]
     pub(crate) state_dir: Option<PathBuf>,
     /// Who drives, for the lock and the audit record [default: the user's name]
-    #[arg(long, global = true, value_name = "NAME", env = "KEYROLL_OPERATOR")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "NAME", env = "KEYROLL_OPERATOR")]
     pub(crate) operator: Option<String>,
 }
 
@@ -45,17 +45,17 @@ pub(crate) enum Format {
 pub(crate) enum Command {
     /// Write a keyroll.yaml for the project in this folder
     Init(InitArgs),
-    /// Check everything that a rotation needs; nothing is written
+    /// Check everything that a rotation needs, with real sessions on every process; nothing is written
     Preflight,
-    /// Show which writes, reloads and gates a rotation would make, in order
+    /// Show every write, reload and gate of a rotation, in order; nothing is written
     Plan(PlanArgs),
-    /// Rotate the key; may be interrupted and started again anywhere
+    /// Rotate the key; interrupt it whenever you like, the same command goes on
     Rotate(RotateArgs),
-    /// Go on from a drain to the end, or say who says no
+    /// Take an open rotation to its end, or say who says no; after escrow, destroy the old key
     Complete(CompleteArgs),
     /// Show where the rotation stands
     Status(StatusArgs),
-    /// Say why the rotation waits: policy, safety, evidence, time or a human
+    /// Say why the rotation waits: policy, safety, evidence, time or a human (exit 3 while it does)
     Explain,
     /// Hold the rotation before its next effect
     Pause(Reasons),
@@ -63,20 +63,20 @@ pub(crate) enum Command {
     Resume(ResumeArgs),
     /// Go back to the key that the rotation began with, without losing a session
     Rollback(RollbackArgs),
-    /// A key has leaked: end its life now
+    /// A key has leaked: make every process reject it; its sessions end
     Revoke(RevokeArgs),
-    /// Reload members again
+    /// Reload processes once more, because they did not take up the key
     Reload(ReloadArgs),
-    /// Ask every member what it accepts and mints, now
+    /// Ask every process now which keys it accepts and rejects; nothing is written
     Verify,
     /// What was rotated, when, by whom and why
     History,
     /// Verify or export the audit record
     #[command(subcommand)]
     Audit(AuditCommand),
-    /// Take away a dead operator's lock
+    /// Take the lock from an operator whose machine is gone for good
     Unlock(UnlockArgs),
-    /// Run this configuration over a simulated fleet
+    /// Try this configuration over a simulated fleet, thousands of times; nothing real is touched
     Simulate(SimulateArgs),
     /// Watch a key being rotated under real processes with users on them
     Demo(DemoArgs),
@@ -107,7 +107,7 @@ pub(crate) enum Command {
 /// Why something is done, for the audit record.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Reasons {
-    /// Why
+    /// Why, in the auditors' words [default: scheduled]
     #[arg(long, value_enum, value_name = "WHY")]
     pub(crate) reason: Option<Reason>,
     /// The ticket that asks for it
@@ -138,13 +138,13 @@ pub(crate) struct InitArgs {
     /// The project's folder
     #[arg(default_value = ".")]
     pub(crate) folder: PathBuf,
-    /// The framework, instead of finding it out
+    /// The framework, instead of detecting it from the project's files
     #[arg(long, value_name = "NAME")]
     pub(crate) profile: Option<String>,
     /// The environment file that holds the key
     #[arg(long, value_name = "PATH")]
     pub(crate) env_file: Option<PathBuf>,
-    /// The rotation's name
+    /// The key's name in the file, the journal and the lock [default: the folder's name]
     #[arg(long)]
     pub(crate) name: Option<String>,
     /// Replace an existing file
@@ -165,9 +165,9 @@ pub(crate) struct PlanArgs {
 /// The modes of a planned rotation.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum PlannedMode {
-    /// The protocol: nobody is logged out
+    /// Accept first, then mint: nobody is logged out
     Staged,
-    /// One write; sessions end; reversible
+    /// One write: every session ends; `rollback` goes back while the old key is in escrow
     Cutover,
 }
 
@@ -178,7 +178,7 @@ pub(crate) struct RotateArgs {
     /// How to go about it
     #[arg(long, value_enum, default_value_t = PlannedMode::Staged, conflicts_with = "plan")]
     pub(crate) mode: PlannedMode,
-    /// Stop when this stage is reached and proven (exit 3)
+    /// Stop when this stage is done and proven, before the next one (exit 3)
     #[arg(long, value_name = "STAGE", value_enum)]
     pub(crate) until: Option<UntilStage>,
     #[command(flatten)]
@@ -190,31 +190,31 @@ pub(crate) struct RotateArgs {
 /// The stages at which a rotation may be told to stop.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum UntilStage {
-    /// The candidate is stored.
+    /// The new key is stored, hidden from applications
     Staged,
-    /// Every member accepts both keys.
+    /// Every process accepts both keys (G1)
     Accepting,
-    /// Every member mints under the new key.
+    /// Every process mints under the new key (G2)
     Promoting,
-    /// T0 is stamped.
+    /// The sessions under the old key have run out
     Draining,
-    /// Every member rejects the old key.
+    /// Every process rejects the old key (G3)
     Retiring,
 }
 
 /// Waiting, and the overrides; each says what it gives up, and is audited.
 #[derive(Args, Debug, Default)]
 pub(crate) struct Overrides {
-    /// How long to wait at gates and drains: a duration, or `none` [default: as long as it takes]
+    /// How long to wait in all, such as `30m`, or `none`; then exit 3 [default: as long as it takes]
     #[arg(long, value_name = "DURATION")]
     pub(crate) wait: Option<String>,
-    /// End the drain although up to N sessions under the old key will be lost
+    /// Gives up sessions: end the drain although up to N of them under the old key are lost
     #[arg(long, value_name = "N")]
     pub(crate) accept_loss: Option<u64>,
-    /// Drain longer
+    /// Drain this much longer
     #[arg(long, value_name = "DURATION")]
     pub(crate) extend_drain: Option<String>,
-    /// Let gates pass on weaker proof than an active probe
+    /// Gives up proof: let this rotation's gates pass on less than an active probe
     #[arg(long, value_name = "RULE", value_enum)]
     pub(crate) evidence: Option<EvidenceChoice>,
 }
@@ -222,7 +222,7 @@ pub(crate) struct Overrides {
 /// The weakest proof that a gate takes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub(crate) enum EvidenceChoice {
-    /// Self-reports and start times are enough.
+    /// What the file names is enough: self-reports, start times
     Weak,
 }
 
@@ -252,10 +252,10 @@ pub(crate) struct ResumeArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct RollbackArgs {
-    /// An own copy of the old key, checked by fingerprint; `-` reads standard input
+    /// Your own copy of the old key, exactly its characters, checked by fingerprint; `-` reads standard input
     #[arg(long, value_name = "FILE|-")]
     pub(crate) key_from: Option<String>,
-    /// How long to wait at gates and drains
+    /// How long to wait in all, such as `30m`, or `none`; then exit 3 [default: as long as it takes]
     #[arg(long, value_name = "DURATION")]
     pub(crate) wait: Option<String>,
     #[command(flatten)]
@@ -267,10 +267,10 @@ pub(crate) struct RevokeArgs {
     /// How fast
     #[arg(long, value_enum)]
     pub(crate) mode: RevokeMode,
-    /// Which key leaked, when a rotation is open
+    /// Which key leaked, if a rotation is open; otherwise it is the key in use
     #[arg(long, value_enum, default_value_t = Leaked::Old)]
     pub(crate) leaked: Leaked,
-    /// Whether the leak may include the store itself (then a standby candidate is compromised too)
+    /// Whether the store itself may have leaked; then candidate and standby count as leaked too, and a fresh key is made
     #[arg(long, value_enum, default_value_t = StoreLeak::Yes)]
     pub(crate) store_leaked: StoreLeak,
     /// Do it without asking
@@ -312,10 +312,10 @@ pub(crate) enum StoreLeak {
 #[derive(Args, Debug)]
 #[command(group(clap::ArgGroup::new("whom").required(true).args(["laggards", "member"])))]
 pub(crate) struct ReloadArgs {
-    /// Every member that is not proven
+    /// Every process that the last sweep could not prove
     #[arg(long)]
     pub(crate) laggards: bool,
-    /// One member
+    /// This one, by the name that `status` shows
     #[arg(long, value_name = "NAME")]
     pub(crate) member: Option<String>,
     #[command(flatten)]
@@ -329,7 +329,7 @@ pub(crate) enum AuditCommand {
     /// Write the record in a format that people keep
     Export {
         /// The format
-        #[arg(long = "as", value_enum, default_value_t = ExportFormat::Markdown)]
+        #[arg(id = "as", long = "as", value_enum, default_value_t = ExportFormat::Markdown)]
         format: ExportFormat,
     },
 }
@@ -347,7 +347,7 @@ pub(crate) enum ExportFormat {
 
 #[derive(Args, Debug)]
 pub(crate) struct UnlockArgs {
-    /// The rotation whose lock is to be taken away, as the error named it
+    /// The rotation whose lock it is, as the error named it
     #[arg(long, value_name = "ID")]
     pub(crate) id: String,
     #[command(flatten)]
@@ -359,7 +359,7 @@ pub(crate) struct SimulateArgs {
     /// How many virtual runs
     #[arg(long, default_value_t = 1000, value_name = "N")]
     pub(crate) runs: u64,
-    /// Members in the simulated fleet
+    /// Processes in the simulated fleet [default: 3]
     #[arg(long, value_name = "N")]
     pub(crate) members: Option<u32>,
     /// Crashes, stale boots, slow members and a foreign writer
@@ -388,7 +388,7 @@ pub(crate) struct DemoArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct LintArgs {
-    /// The project's folder, for the framework's own files
+    /// Also check the source files of the project in this folder
     #[arg(long, value_name = "FOLDER")]
     pub(crate) project: Option<PathBuf>,
 }
@@ -503,3 +503,6 @@ pub(crate) struct CodecArgs {
     #[arg(long, value_enum, default_value_t = Encoding::Text)]
     pub(crate) encoding: Encoding,
 }
+
+/// Above the options that every command takes, so that its own stand apart.
+const EVERYWHERE: &str = "Options of every command";
