@@ -12,7 +12,7 @@ use crate::{Attempt, Millis, ReloadScope, StoreIndex, Wait, WorldConfiguration};
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "do, wait or done")]
 pub enum Next {
-    /// Carry this out, then [`Rotation::apply`] what came of it.
+    /// Carry this out, then [`Rotation::apply`](crate::Rotation::apply) what came of it.
     Do(Effect),
     /// Nothing can be done now.
     Wait(Wait),

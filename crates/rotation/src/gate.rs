@@ -326,3 +326,102 @@ fn needed(rule: EvidenceRule, kind: MemberKind, ability: Ability) -> EvidenceLev
         (EvidenceRule::Strong, MemberKind::Serving, Ability::Accepts) => EvidenceLevel::P3,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: KeyId = KeyId(1);
+
+    fn gate() -> Gate {
+        Gate { name: GateName::G1, accepts: [KEY].into(), rejects: BTreeSet::new(), mints: None }
+    }
+
+    fn member(readiness: Readiness, kind: MemberKind, claims: &[(Answer, EvidenceLevel)]) -> Observation {
+        let claim =
+            |&(answer, level): &(Answer, EvidenceLevel)| Claim { key: KEY, ability: Ability::Accepts, answer, level };
+        Observation {
+            member: MemberIndex(0),
+            kind,
+            readiness,
+            started_after_settle: Answer::Unknown,
+            claims: claims.iter().map(claim).collect(),
+        }
+    }
+
+    fn sweep(observed: Vec<Observation>, listed: &[u32]) -> Sweep {
+        Sweep {
+            began: Millis(10),
+            ended: Millis(11),
+            observed,
+            listed_after: listed.iter().copied().map(MemberIndex).collect(),
+            consumers: Vec::new(),
+        }
+    }
+
+    fn passes(observation: Observation, rule: EvidenceRule) -> bool {
+        gate().judge(&sweep(vec![observation], &[0]), rule, Millis(10)) == Verdict::Passed
+    }
+
+    #[test]
+    fn a_self_report_is_enough_for_a_worker_and_by_name_only_for_a_server() {
+        use EvidenceLevel::{P0, P1, P2, P3};
+        let shown = |kind, level| member(Readiness::Ready, kind, &[(Answer::Yes, level)]);
+        assert!(passes(shown(MemberKind::Serving, P3), EvidenceRule::Strong));
+        assert!(!passes(shown(MemberKind::Serving, P2), EvidenceRule::Strong));
+        assert!(passes(shown(MemberKind::Serving, P2), EvidenceRule::Weak));
+        assert!(passes(shown(MemberKind::Worker, P1), EvidenceRule::Strong));
+        assert!(!passes(shown(MemberKind::Worker, P0), EvidenceRule::Weak));
+    }
+
+    #[test]
+    fn unknown_and_contradiction_never_pass() {
+        let proof = (Answer::Yes, EvidenceLevel::P3);
+        for claims in [vec![], vec![(Answer::Unknown, EvidenceLevel::P3)], vec![proof, (Answer::No, EvidenceLevel::P2)]]
+        {
+            assert!(
+                !passes(member(Readiness::Ready, MemberKind::Serving, &claims), EvidenceRule::Strong),
+                "{claims:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_unready_member_blocks_unless_it_started_after_settle() {
+        let mut unready = member(Readiness::Unready, MemberKind::Serving, &[]);
+        assert!(!passes(unready.clone(), EvidenceRule::Strong));
+        unready.started_after_settle = Answer::Yes;
+        assert!(passes(unready, EvidenceRule::Strong));
+    }
+
+    #[test]
+    fn who_left_does_not_matter_and_who_came_is_asked_too() {
+        let proven = member(Readiness::Ready, MemberKind::Serving, &[(Answer::Yes, EvidenceLevel::P3)]);
+        let mut gone = member(Readiness::Ready, MemberKind::Serving, &[(Answer::No, EvidenceLevel::P3)]);
+        gone.member = MemberIndex(1);
+        let judge = |listed: &[u32]| {
+            gate().judge(&sweep(vec![proven.clone(), gone.clone()], listed), EvidenceRule::Strong, Millis(10))
+        };
+        assert_eq!(judge(&[0]), Verdict::Passed);
+        assert_eq!(judge(&[0, 7]), Verdict::Unproven(vec![Unproven::NotAsked { member: MemberIndex(7) }]));
+    }
+
+    #[test]
+    fn nobody_at_all_is_never_convergence_and_an_empty_consumer_has_to_be_declared() {
+        let nobody = gate().judge(&sweep(Vec::new(), &[]), EvidenceRule::Strong, Millis(10));
+        assert_eq!(nobody, Verdict::Unproven(vec![Unproven::NoMembers]));
+        let proven = member(Readiness::Ready, MemberKind::Serving, &[(Answer::Yes, EvidenceLevel::P3)]);
+        for (declared, passed) in [(Declared::MayBeEmpty, true), (Declared::Populated, false)] {
+            let mut sweep = sweep(vec![proven.clone()], &[0]);
+            sweep.consumers = vec![ConsumerCount { declared, members: 0 }];
+            assert_eq!(gate().judge(&sweep, EvidenceRule::Strong, Millis(10)) == Verdict::Passed, passed);
+        }
+    }
+
+    #[test]
+    fn a_sweep_that_began_before_settle_proves_nothing() {
+        let proven = member(Readiness::Ready, MemberKind::Serving, &[(Answer::Yes, EvidenceLevel::P3)]);
+        let verdict = gate().judge(&sweep(vec![proven], &[0]), EvidenceRule::Strong, Millis(11));
+        assert_eq!(verdict, Verdict::Unproven(vec![Unproven::Settling { until: Millis(11) }]));
+    }
+}

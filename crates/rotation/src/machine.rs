@@ -11,8 +11,8 @@ use crate::drain::Shortfall;
 use crate::gate::{Gate, GateName};
 use crate::invariants::{self, Violation};
 use crate::{
-    Attempt, Direction, DrainEvidenceGap, DrainRule, Effect, Halt, Illegal, Leaving, Millis, Mode, Naysayer, Next,
-    Opening, Permit, Rotation, Settings, Stage, Step, StoreIndex, Trust, Wait, WorldConfiguration,
+    Abandoned, Attempt, Direction, DrainEvidenceGap, DrainRule, Effect, Halt, Illegal, Leaving, Millis, Mode, Naysayer,
+    Next, Opening, Permit, Rotation, Settings, Stage, Step, StoreIndex, Trust, Wait, WorldConfiguration,
 };
 
 impl Rotation {
@@ -47,6 +47,7 @@ impl Rotation {
             drained: None,
             drain_extension: Millis(0),
             accepted_loss: None,
+            abandoned: Abandoned::No,
             closed_at: None,
             halt: None,
             unproven: Vec::new(),

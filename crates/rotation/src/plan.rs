@@ -10,8 +10,8 @@ use crate::gate::{
     Ability, Answer, Claim, ConsumerCount, Declared, EvidenceLevel, Gate, MemberKind, Observation, Readiness, Sweep,
 };
 use crate::{
-    Candidate, DrainObservation, DrainRule, Effect, Event, Illegal, Leaving, MemberIndex, Millis, Mode, Next, Opening,
-    ReloadNeed, Rotation, Settings, Stage, Step, StoreIndex, WorldConfiguration,
+    DrainObservation, DrainRule, Effect, Event, Illegal, Leaving, MemberIndex, Millis, Mode, Next, Opening, Rotation,
+    Settings, Stage, Step, StoreIndex, WorldConfiguration,
 };
 
 /// What a rotation will do.
@@ -322,6 +322,7 @@ mod tests {
 
     use super::*;
     use crate::gate::EvidenceRule;
+    use crate::{Candidate, ReloadNeed};
 
     fn opening(mode: Mode) -> Opening {
         let leaked = matches!(mode, Mode::Accelerated | Mode::HardCutover);

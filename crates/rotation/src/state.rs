@@ -92,6 +92,8 @@ pub struct Rotation {
     pub drain_extension: Millis,
     /// How many sessions under the outgoing key may be lost, by `--accept-loss`.
     pub accepted_loss: Option<u64>,
+    /// Whether a person gave the rotation up in sight of a foreign write, before it had written anything itself.
+    pub abandoned: Abandoned,
     /// When the rotation was closed.
     pub closed_at: Option<Millis>,
     /// Why it stands still, if a person or a foreign write stopped it.
@@ -130,6 +132,17 @@ pub enum Trust {
     Unproven,
     /// Proven on every member.
     BothEverywhere,
+}
+
+/// Whether a person gave a rotation up in sight of a foreign write. What applications read is then none of its business.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(clippy::exhaustive_enums, reason = "somebody did or nobody did")]
+pub enum Abandoned {
+    /// It goes on, or back.
+    No,
+    /// It only cleans up after itself.
+    InSightOfForeignWrite,
 }
 
 /// A look at the drain and when it was taken.

@@ -156,7 +156,7 @@ impl Model for Searched {
 impl Searched {
     /// Runs the production machine from this state to the end of the rotation, for a sample of the states.
     fn finishable(&self, world: &World) -> bool {
-        if self.scenario.flaw != Flaw::None || sample(world) % self.finish_one_in != 0 {
+        if self.scenario.flaw != Flaw::None || !sample(world).is_multiple_of(self.finish_one_in) {
             return true;
         }
         simulation::finishes(world, &self.scenario).is_some()

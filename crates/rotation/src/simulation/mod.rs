@@ -45,12 +45,12 @@ pub struct Report {
 
 /// One random schedule: trouble first, then a phase in which members still come and go but the rotation must finish.
 pub fn run(seed: u64, scenario: &Scenario) -> Result<Report, Illegal> {
-    Run::new(seed, scenario, Telling::Silent)?.to_the_end()
+    Run::new(seed, scenario, Telling::Silent)?.into_report()
 }
 
 /// The same run again, with its story.
 pub fn replay(seed: u64, scenario: &Scenario) -> Result<Report, Illegal> {
-    Run::new(seed, scenario, Telling::Aloud)?.to_the_end()
+    Run::new(seed, scenario, Telling::Aloud)?.into_report()
 }
 
 /// Whether the rotation can be finished from this world if no more trouble comes: members get ready, people answer
@@ -148,7 +148,7 @@ impl<'a> Run<'a> {
         Ok(Self { scenario, prng: Prng::new(seed), began: world.now, world, telling, report })
     }
 
-    fn to_the_end(mut self) -> Result<Report, Illegal> {
+    fn into_report(mut self) -> Result<Report, Illegal> {
         let length = 20 + self.prng.below(180);
         for _ in 0..length {
             if self.over() {

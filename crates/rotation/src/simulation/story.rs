@@ -78,7 +78,7 @@ fn tell_driver(before: &World, after: &World) -> Option<String> {
     let line = match (&before.driver, &after.driver) {
         (Driver::Fresh, _) => "keyroll reads the stores and goes on where it was".to_owned(),
         (Driver::Idle, Driver::Sweeping { seen, .. }) => {
-            let gate = before.rotation.gate().map_or("?".to_owned(), |gate| format!("{:?}", gate.name));
+            let gate = before.rotation.gate().map_or_else(String::new, |gate| format!("{:?}", gate.name));
             format!("keyroll asks {} members for {gate}", seen.len())
         }
         (Driver::Idle, Driver::Reloading(boots)) => format!("keyroll begins to restart {} members", boots.len()),

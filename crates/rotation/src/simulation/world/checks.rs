@@ -1,0 +1,160 @@
+//! The invariants of the protocol, checked against the whole world: against members and sessions, which the machine
+//! itself never sees.
+
+use std::collections::BTreeSet;
+
+use keyroll_keyring::KeyId;
+
+use super::{Broken, Excuse, World, say};
+use crate::simulation::scenario::{Flaw, OLD, Scenario, THIRD};
+use crate::{Mode, Permit, Stage, WorldConfiguration};
+
+impl World {
+    /// What has to be true in the moment in which the driver writes.
+    pub(super) fn check_write(&mut self, scenario: &Scenario, place: usize, after: &WorldConfiguration) {
+        let before = self.stores[place].holds.clone();
+        if let Some(key) = after.accept.intersection(&self.rotation.destroyed).next() {
+            self.break_with(scenario, "I5", format!("{key} was destroyed and returns"));
+        }
+        let leaked = self.rotation.compromised.intersection(&after.accept).find(|&&key| key != after.active);
+        if let Some(key) = leaked {
+            self.break_with(
+                scenario,
+                "I13",
+                format!("{key} is compromised and would be accepted while {} mints", after.active),
+            );
+        }
+        let gentle = match self.rotation.mode {
+            Mode::Staged | Mode::Standby => true,
+            // Once it has begun, a cutover goes on: half of it is worse than the whole.
+            Mode::Accelerated => self.rotation.permit != Permit::Free,
+            Mode::Cutover | Mode::HardCutover => false,
+        };
+        if gentle && before.active != after.active {
+            self.decided_at = if self.rotation.stores.contains(after) { self.decided_at } else { self.now };
+            let mut stale = self.stores.iter().flat_map(|store| store.earlier.iter().map(|(config, _)| config));
+            let member = self.present_members().find(|(_, member)| !member.config.accept.contains(&after.active));
+            // A superseded rotation is cut over at once; nothing is promised to sessions then.
+            if self.excuse != Some(Excuse::Revoked) {
+                if let Some((slot, member)) = member {
+                    let config = say(&member.config);
+                    self.break_with(
+                        scenario,
+                        "I4",
+                        format!("{} becomes active and member {slot} has {config}", after.active),
+                    );
+                } else if stale.any(|config| !config.accept.contains(&after.active)) {
+                    self.break_with(
+                        scenario,
+                        "I4",
+                        format!("{} becomes active and a member may boot without it", after.active),
+                    );
+                }
+            }
+        }
+        if self.rotation.stage == Stage::Retiring {
+            let gone = self.rotation.outgoing;
+            let minting = self.present_members().find(|(_, member)| member.config.active == gone);
+            if let Some((slot, _)) = minting {
+                self.break_with(scenario, "I4", format!("{gone} leaves and member {slot} mints under it"));
+            }
+            if self.rotation.t0.is_none() || self.rotation.drained.is_none() {
+                self.break_with(scenario, "I6", format!("{gone} leaves without T0 or evidence"));
+            }
+        }
+    }
+
+    /// Whether a session under the key may be refused in this mode, by name.
+    pub(super) fn excused(&self, key: KeyId) -> bool {
+        match (self.excuse, self.rotation.mode) {
+            (Some(_), _) | (None, Mode::Cutover | Mode::HardCutover) => true,
+            (None, Mode::Accelerated) => key != self.rotation.incoming,
+            (None, Mode::Staged | Mode::Standby) => false,
+        }
+    }
+
+    /// The invariants that have to hold in every world.
+    pub(super) fn check(&mut self, scenario: &Scenario) {
+        if self.broken.is_some() {
+            return;
+        }
+        let leaky = scenario.flaw == Flaw::AcceptLeakedWhileMintingNew;
+        let broken = self.lost_session(leaky).or_else(|| self.survivor(leaky)).or_else(|| match scenario.flaw {
+            Flaw::None => self.lost_mint().or_else(|| self.false_end()),
+            _ => None,
+        });
+        if broken.is_some() {
+            self.broken = broken;
+        }
+    }
+
+    /// I1.
+    pub(super) fn lost_session(&self, leaky: bool) -> Option<Broken> {
+        for (slot, member) in self.present_members().filter(|(_, member)| member.ready) {
+            let accepts = |key: KeyId| member.config.accept.contains(&key);
+            let lost = self.sessions.iter().filter(|session| !session.forged && !leaky);
+            if let Some(session) = lost.copied().find(|session| !accepts(session.key) && !self.excused(session.key)) {
+                let config = say(&member.config);
+                let reason = format!("a live session under {} meets member {slot}, which has {config}", session.key);
+                return Some(Broken { invariant: "I1", reason });
+            }
+        }
+        None
+    }
+
+    /// I2.
+    pub(super) fn lost_mint(&self) -> Option<Broken> {
+        for (slot, member) in self.present_members().filter(|(_, member)| member.ready) {
+            for (other, minter) in self.present_members().filter(|(_, minter)| minter.ready) {
+                let key = minter.config.active;
+                if !member.config.accept.contains(&key) && !self.excused(key) {
+                    let config = say(&member.config);
+                    let reason = format!("member {other} mints under {key} and member {slot} has {config}");
+                    return Some(Broken { invariant: "I2", reason });
+                }
+            }
+        }
+        None
+    }
+
+    /// I13: what was forged with a leaked key must not live on under another one.
+    pub(super) fn survivor(&self, leaky: bool) -> Option<Broken> {
+        if self.excuse.is_some() {
+            return None;
+        }
+        let leaked = |key: &KeyId| self.rotation.compromised.contains(key) || leaky && *key == OLD;
+        let forged = self.sessions.iter().find(|session| session.forged && !leaked(&session.key))?;
+        let reason = format!("a session that was forged with the leaked key now lives on under {}", forged.key);
+        Some(Broken { invariant: "I13", reason })
+    }
+
+    /// At the end, every member that exists or may start accepts exactly what its store says.
+    pub(super) fn false_end(&self) -> Option<Broken> {
+        let ended = matches!(self.rotation.stage, Stage::Closing | Stage::Escrow | Stage::Finished);
+        if !ended || self.excuse == Some(Excuse::ForeignWrite) {
+            return None;
+        }
+        let promised = |config: &WorldConfiguration| -> BTreeSet<KeyId> {
+            match self.rotation.mode {
+                // A cutover proves that the old key and whatever leaked is dead; it asks nothing about leftover keys.
+                Mode::Cutover | Mode::Accelerated | Mode::HardCutover => {
+                    let leftover = &(&self.rotation.others | &[THIRD].into()) - &self.rotation.compromised;
+                    &config.accept - &leftover
+                }
+                Mode::Staged | Mode::Standby => config.accept.clone(),
+            }
+        };
+        let (slot, member) = self.present_members().find(|(slot, member)| {
+            promised(&member.config) != promised(&self.stores[slot % self.stores.len()].holds)
+        })?;
+        let config = say(&member.config);
+        Some(Broken { invariant: "G3", reason: format!("the rotation is closed and member {slot} has {config}") })
+    }
+
+    pub(super) fn break_with(&mut self, scenario: &Scenario, invariant: &'static str, reason: String) {
+        // Of a flawed driver it is known that it breaks rules. The question is what its users lose.
+        if self.broken.is_none() && scenario.flaw == Flaw::None {
+            self.broken = Some(Broken { invariant, reason });
+        }
+    }
+}
