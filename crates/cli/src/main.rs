@@ -1,1 +1,38 @@
-fn main() {}
+//! `keyroll`: arguments, wiring, output, exit codes. Whatever decides is in the other crates.
+
+mod args;
+mod commands;
+mod exit;
+mod failure;
+mod init;
+mod output;
+mod secrets;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use clap::error::ErrorKind;
+
+use crate::args::Cli;
+use crate::exit::Exit;
+use crate::output::Console;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(err) => {
+            let asked = matches!(err.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+            // Nobody is left to tell if the terminal is gone.
+            let _ = err.print();
+            return if asked { Exit::Done.into() } else { Exit::Usage.into() };
+        }
+    };
+    let console = Console::new(cli.global.format);
+    match commands::run(&cli, console) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            console.failure(&failure);
+            failure.exit.into()
+        }
+    }
+}

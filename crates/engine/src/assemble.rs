@@ -47,6 +47,12 @@ pub fn assemble(key: &SessionKey, state_dir: &Path) -> Result<Assembly, Assemble
     })
 }
 
+/// The machine's settings, as the file decides them; `simulate` runs on these alone.
+pub fn settings(key: &SessionKey) -> Settings {
+    let hot = key.consumers.iter().all(|consumer| consumer.reload == ReloadPlan::Hot);
+    policy(key, hot).settings
+}
+
 /// Why what the file says can't be put together. It holds no secrets.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -103,7 +109,8 @@ pub enum AssembleError {
     },
 }
 
-fn profile(spec: &ProfileSpec) -> Result<Profile, AssembleError> {
+/// The profile that the file names, under the file's own field names.
+pub fn profile(spec: &ProfileSpec) -> Result<Profile, AssembleError> {
     let profile = match &spec.source {
         ProfileSource::BuiltIn(name) => Profile::builtin(name),
         ProfileSource::File(path) => {
@@ -186,20 +193,15 @@ fn consumer(spec: &config::Consumer, state_dir: &Path) -> Result<Consumer, Assem
     Ok(Consumer { name: spec.name.clone(), fleet, kind: spec.role, declared: spec.emptiness, parallel, reload_timeout })
 }
 
-fn process_fleet(
+/// The processes of a `process` consumer. `keyroll demo` starts and stops them by this as well.
+pub fn process_fleet(
     name: &str,
     spec: &config::ProcessFleet,
     state_dir: &Path,
 ) -> Result<fleets::ProcessFleet, AssembleError> {
-    let unfit =
-        |what: &str, reason: &str| AssembleError::Unfit { what: format!("{name}.{what}"), reason: reason.into() };
-    let texts: Vec<&String> = spec.command.iter().chain(spec.env.values()).collect();
-    let numbered = texts.iter().any(|text| text.contains("{index}"));
-    // `{index}` is the member's name where something asks for it, so that the name is the number.
-    let id = |index: usize, port: Option<u16>| match (numbered, port) {
-        (true, _) => index.to_string(),
-        (false, Some(port)) => format!("{name}-{port}"),
-        (false, None) => format!("{name}-{index}"),
+    let id = |index: usize, port: Option<u16>| match port {
+        Some(port) => format!("{name}-{port}"),
+        None => format!("{name}-{index}"),
     };
     let members = match &spec.instances {
         config::Instances::Ports(ports) => ports
@@ -211,26 +213,29 @@ fn process_fleet(
             .map(|index| fleets::ProcessMember { id: id(index, None), port: None })
             .collect(),
     };
-    let fill = |text: &String| text.replace("{index}", "{member}");
     let folder = state_dir.join(format!("fleet-{name}"));
-    let mut config = fleets::ProcessConfig::new(spec.command.iter().map(fill).collect(), members, folder);
+    let mut config = fleets::ProcessConfig::new(spec.command.iter().cloned().collect(), members, folder);
     config.folder = Some(spec.working_directory.resolved().to_owned());
-    config.env = spec.env.iter().map(|(name, value)| (name.clone(), fill(value))).collect();
-    config.env_file = match &spec.env_files[..] {
-        [] => None,
-        [only] => Some(only.resolved().to_owned()),
-        _ => return Err(unfit("envFiles", "this release reads one file at each start; put the variables into one")),
-    };
+    config.host.clone_from(&spec.host);
+    config.log_folder = spec.logs.as_ref().map(|logs| logs.resolved().to_owned());
+    config.env = spec.env.clone();
+    config.env_files = spec.env_files.iter().map(|file| file.resolved().to_owned()).collect();
     config.health = match &spec.ready.check {
-        config::ReadyCheck::Http { path, .. } => fleets::HealthCheck::Answers { path: path.clone() },
-        config::ReadyCheck::Connect | config::ReadyCheck::Alive { .. } => fleets::HealthCheck::Connects,
+        config::ReadyCheck::Http { path, status } => fleets::HealthCheck::Answers {
+            path: path.clone(),
+            status: evidence::StatusSet::of(status.ranges().iter().copied()),
+        },
+        config::ReadyCheck::Connect => fleets::HealthCheck::Connects,
+        config::ReadyCheck::Alive { after } => fleets::HealthCheck::Alive { after: span(*after) },
     };
     config.stop_signal = match spec.stop.signal {
         config::StopSignal::Term => fleets::StopSignal::Term,
         config::StopSignal::Int => fleets::StopSignal::Int,
         config::StopSignal::Quit => fleets::StopSignal::Quit,
         config::StopSignal::Hup => fleets::StopSignal::Hup,
-        _ => return Err(unfit("stop.signal", "this release stops processes by TERM, INT, QUIT or HUP")),
+        config::StopSignal::Usr1 => fleets::StopSignal::Usr1,
+        config::StopSignal::Usr2 => fleets::StopSignal::Usr2,
+        config::StopSignal::Kill => fleets::StopSignal::Kill,
     };
     config.grace = span(spec.stop.grace);
     fleets::ProcessFleet::new(config).map_err(|source| AssembleError::Process { consumer: name.to_owned(), source })

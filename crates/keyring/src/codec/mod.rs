@@ -8,10 +8,12 @@ use std::fmt;
 
 use crate::{Key, KeyId, Secret, UnixTime};
 
+mod inspect;
 mod params;
 pub mod rails;
 pub mod sealed;
 
+pub use inspect::{Guess, inspect};
 pub use params::CodecConfigError;
 
 /// Builds the codec `name` with `params`, as a profile or `keyroll.yaml` names them.

@@ -9,6 +9,7 @@ use aws_lc_rs::error::Unspecified;
 use zeroize::Zeroize;
 
 use super::nonce::NONCE_LEN;
+use crate::wipe::wipe;
 
 /// The length of the tag.
 pub(super) const TAG_LEN: usize = 16;
@@ -66,7 +67,7 @@ impl Xaes {
         second.copy_from_slice(&(PREFIX_2 ^ context ^ self.subkey).to_be_bytes());
         self.blocks.less_safe_encrypt(&mut key, EncryptionContext::None)?;
         let derived = UnboundKey::new(&AES_256_GCM, &key).map(LessSafeKey::new);
-        key.zeroize();
+        wipe(&mut key);
         Ok((derived?, Nonce::try_assume_unique_for_key(&nonce[NONCE_LEN / 2..])?))
     }
 }

@@ -25,7 +25,7 @@ pub struct CommandConfig {
     pub name: String,
     /// Prints the members: a JSON array, or one JSON object a line.
     pub list: CommandLine,
-    /// Reloads one member. In its arguments `{member}`, `{boot}`, `{address}` and `{reloadId}` are filled in.
+    /// Reloads one member. Without this and `reload_all` the members re-read the key themselves. In its arguments `{member}`, `{boot}`, `{address}` and `{reloadId}` are filled in.
     pub reload: Option<CommandLine>,
     /// Reloads all. In its arguments `{reloadId}` is filled in.
     pub reload_all: Option<CommandLine>,
@@ -65,9 +65,6 @@ pub enum CommandConfigError {
         /// `list`, `reload` or `reloadAll`.
         which: &'static str,
     },
-    /// No way to reload.
-    #[error("neither a `reload` nor a `reloadAll` command is given; one of them is needed")]
-    NoReload,
     /// A placeholder in a shell line, where a value could become a command.
     #[error("the shell line of `{which}` holds `{placeholder}`; write `\"${variable}\"` instead")]
     PlaceholderInShell {
@@ -135,13 +132,18 @@ impl CommandFleet {
 impl Fleet for CommandFleet {
     fn describe(&self) -> FleetDescription {
         let mut cautions = Vec::new();
-        if self.config.record.is_none() {
+        let reloads = self.config.reload.is_some() || self.config.reload_all.is_some();
+        if self.config.record.is_none() && reloads {
             cautions.push("no record file: a Keyroll that dies during a reload may repeat it".into());
         }
         FleetDescription {
             kind: "command",
             location: self.location(),
-            reload: if self.config.reload.is_some() { ReloadStyle::PerMember } else { ReloadStyle::Whole },
+            reload: match (&self.config.reload, &self.config.reload_all) {
+                (Some(_), _) => ReloadStyle::PerMember,
+                (None, Some(_)) => ReloadStyle::Whole,
+                (None, None) => ReloadStyle::HotReload,
+            },
             cautions,
         }
     }
@@ -210,9 +212,6 @@ impl CommandConfig {
         }
         if let Some(reload_all) = &self.reload_all {
             reload_all.check("reloadAll")?;
-        }
-        if self.reload.is_none() && self.reload_all.is_none() {
-            return Err(CommandConfigError::NoReload);
         }
         Ok(())
     }

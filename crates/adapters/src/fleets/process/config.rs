@@ -5,10 +5,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use url::Url;
 
 use crate::DirectError;
+use crate::evidence::StatusSet;
 
-/// A fleet of local processes. In `argv` and in the values of `env`, `{port}` and `{member}` stand for the member's own.
+/// A fleet of local processes. In `argv` and in the values of `env`, `{port}`, `{member}` and `{index}` (from 0) stand for
+/// the member's own.
 #[derive(Clone, Debug)]
 pub struct ProcessConfig {
     /// Program and arguments. The process must stay in the foreground.
@@ -19,8 +22,11 @@ pub struct ProcessConfig {
     pub env: BTreeMap<String, String>,
     /// Names of variables that the application inherits from Keyroll, beyond `PATH`, `HOME` and their like.
     pub pass_env: Vec<String>,
-    /// A file of variables for the application, read anew at each start. It may hold the application's key.
-    pub env_file: Option<PathBuf>,
+    /// Files of variables for the application, read anew at each start, later ones last. They may hold the application's
+    /// key.
+    pub env_files: Vec<PathBuf>,
+    /// The host that a member's address names.
+    pub host: String,
     /// The members.
     pub members: Vec<ProcessMember>,
     /// How a member shows that it serves.
@@ -29,8 +35,10 @@ pub struct ProcessConfig {
     pub stop_signal: StopSignal,
     /// How long a member may take to stop before it is killed.
     pub grace: Duration,
-    /// Where the record of the running processes and their output live.
+    /// Where the record of the running processes lives.
     pub state_folder: PathBuf,
+    /// Where their output goes; `logs` in the state folder if none.
+    pub log_folder: Option<PathBuf>,
 }
 
 /// One member of a process fleet.
@@ -39,7 +47,7 @@ pub struct ProcessConfig {
 pub struct ProcessMember {
     /// Its name: letters, digits, `-`, `_` and `.`.
     pub id: String,
-    /// The port on which it listens at 127.0.0.1; none for a worker, which serves no requests.
+    /// The port on which it listens; none for a worker, which serves no requests.
     pub port: Option<u16>,
 }
 
@@ -49,10 +57,17 @@ pub struct ProcessMember {
 pub enum HealthCheck {
     /// It takes connections.
     Connects,
-    /// It answers a GET of this path with a status below 400.
+    /// It answers a GET.
     Answers {
         /// The path.
         path: String,
+        /// With one of these.
+        status: StatusSet,
+    },
+    /// It has been running for this time: for members without a port.
+    Alive {
+        /// How long.
+        after: Duration,
     },
 }
 
@@ -69,12 +84,24 @@ pub enum StopSignal {
     Quit,
     /// SIGHUP.
     Hup,
+    /// SIGUSR1.
+    Usr1,
+    /// SIGUSR2.
+    Usr2,
+    /// SIGKILL, for processes that have nothing to finish.
+    Kill,
 }
 
 /// Why a description is not one of a fleet.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ProcessConfigError {
+    /// A host that makes no address.
+    #[error("`{host}` is not a host name or an IP address")]
+    Host {
+        /// As written.
+        host: String,
+    },
     /// Nothing to run.
     #[error("the command line is empty; name the program to run")]
     EmptyCommand,
@@ -109,18 +136,23 @@ impl ProcessConfig {
             folder: None,
             env: BTreeMap::new(),
             pass_env: Vec::new(),
-            env_file: None,
+            env_files: Vec::new(),
+            host: "127.0.0.1".into(),
             members,
             health: HealthCheck::Connects,
             stop_signal: StopSignal::Term,
             grace: DEFAULT_GRACE,
             state_folder,
+            log_folder: None,
         }
     }
 
     pub(super) fn check(&self) -> Result<(), ProcessConfigError> {
         if self.argv.first().is_none_or(String::is_empty) {
             return Err(ProcessConfigError::EmptyCommand);
+        }
+        if address_of(&self.host, 1).is_none() {
+            return Err(ProcessConfigError::Host { host: self.host.clone() });
         }
         let mut names = BTreeSet::new();
         let mut ports = BTreeSet::new();
@@ -141,14 +173,21 @@ impl ProcessConfig {
         }
         Ok(())
     }
+
+    /// Fills in what stands for `member`'s own.
+    pub(super) fn fill(&self, template: &str, member: &ProcessMember) -> String {
+        let index = self.members.iter().position(|other| other == member).unwrap_or_default();
+        let port = member.port.map(|port| port.to_string()).unwrap_or_default();
+        template.replace("{port}", &port).replace("{index}", &index.to_string()).replace("{member}", &member.id)
+    }
 }
 
-impl ProcessMember {
-    /// Fills in `{port}` and `{member}`.
-    pub(super) fn fill(&self, template: &str) -> String {
-        let port = self.port.map(|port| port.to_string()).unwrap_or_default();
-        template.replace("{port}", &port).replace("{member}", &self.id)
-    }
+/// Where a member answers.
+pub(super) fn address_of(host: &str, port: u16) -> Option<Url> {
+    let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
+    let url = Url::parse(&format!("http://{host}:{port}")).ok()?;
+    // A host with a slash or an `@` in it would make an address of something else.
+    (url.path() == "/" && url.username().is_empty() && url.port_or_known_default() == Some(port)).then_some(url)
 }
 
 impl StopSignal {
@@ -158,6 +197,9 @@ impl StopSignal {
             Self::Int => Signal::INT,
             Self::Quit => Signal::QUIT,
             Self::Hup => Signal::HUP,
+            Self::Usr1 => Signal::USR1,
+            Self::Usr2 => Signal::USR2,
+            Self::Kill => Signal::KILL,
         }
     }
 }

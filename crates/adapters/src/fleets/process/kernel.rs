@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
 use serde::{Deserialize, Serialize};
@@ -62,6 +63,14 @@ impl Identity {
             Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// How long it has been running, by the clock that its start is told by.
+    pub(super) fn age(self) -> Option<Duration> {
+        let up = fs::read_to_string("/proc/uptime").ok()?;
+        let up = Duration::try_from_secs_f64(up.split_ascii_whitespace().next()?.parse().ok()?).ok()?;
+        let started = self.start.saturating_mul(1000) / rustix::param::clock_ticks_per_second().max(1);
+        Some(up.saturating_sub(Duration::from_millis(started)))
     }
 
     /// When it started, in milliseconds since the Unix epoch, rounded down so that it is never later than the truth.

@@ -49,7 +49,8 @@ impl ProcessFleet {
     /// A fleet by its description. Nothing is started.
     pub fn new(config: ProcessConfig) -> Result<Self, ProcessConfigError> {
         config.check()?;
-        let state = StateFolder::new(config.state_folder.clone());
+        let logs = config.log_folder.clone().unwrap_or_else(|| config.state_folder.join("logs"));
+        let state = StateFolder::new(config.state_folder.clone(), logs);
         let direct = Direct::new(HEALTH_TIMEOUT, None).map_err(ProcessConfigError::Health)?;
         Ok(Self { config, state, direct })
     }
@@ -151,17 +152,17 @@ impl ProcessFleet {
             .open(&output_path)
             .map_err(|source| ProcessError::file(&output_path, source))?;
         let errors = output.try_clone().map_err(|source| ProcessError::file(&output_path, source))?;
-        let mut command = Command::new(member.fill(program));
+        let mut command = Command::new(self.config.fill(program, member));
         command
-            .args(arguments.iter().map(|argument| member.fill(argument)))
+            .args(arguments.iter().map(|argument| self.config.fill(argument, member)))
             .env_clear()
             .envs(subprocess::inherited(&self.config.pass_env))
-            .envs(self.config.env.iter().map(|(name, value)| (name, member.fill(value))))
+            .envs(self.config.env.iter().map(|(name, value)| (name, self.config.fill(value, member))))
             .stdin(self.state.make_input(&member.id, run)?)
             .stdout(output)
             .stderr(errors)
             .process_group(0);
-        if let Some(path) = &self.config.env_file {
+        for path in &self.config.env_files {
             command.envs(variables::read(path)?);
         }
         if let Some(folder) = &self.config.folder {
@@ -268,14 +269,12 @@ impl ProcessFleet {
     /// One member as it is now.
     async fn observe(&self, member: &ProcessMember, record: &Record) -> Result<Member, ProcessError> {
         let found = self.find(member, record.members.get(&member.id))?;
-        let address = member.port.map(address_of).transpose()?;
+        let address = member.port.and_then(|port| config::address_of(&self.config.host, port));
         let state = match &found {
             Found::Down { .. } => MemberState::Down,
             Found::Remains { .. } | Found::Running { stopping: true, .. } => MemberState::Terminating,
-            Found::Running { .. } | Found::Stranger { .. } => match &address {
-                Some(address) if !self.is_healthy(address).await => MemberState::Unready,
-                _ => MemberState::Ready,
-            },
+            Found::Running { process, .. } => self.state_of(address.as_ref(), Some(*process)).await,
+            Found::Stranger { .. } => self.state_of(address.as_ref(), None).await,
         };
         let started_at = match found {
             Found::Running { process, .. } => process.started_at().map(Timestamp),
@@ -291,16 +290,24 @@ impl ProcessFleet {
         })
     }
 
-    async fn is_healthy(&self, address: &Url) -> bool {
-        match &self.config.health {
-            HealthCheck::Connects => {
-                let port = address.port().unwrap_or_default();
-                let connect = tokio::net::TcpStream::connect(("127.0.0.1", port));
+    async fn state_of(&self, address: Option<&Url>, process: Option<Identity>) -> MemberState {
+        if self.is_healthy(address, process).await { MemberState::Ready } else { MemberState::Unready }
+    }
+
+    async fn is_healthy(&self, address: Option<&Url>, process: Option<Identity>) -> bool {
+        match (&self.config.health, address) {
+            (HealthCheck::Alive { after }, _) => process.and_then(Identity::age).is_some_and(|age| age >= *after),
+            (HealthCheck::Connects, Some(address)) => {
+                let Some((host, port)) = address.host_str().zip(address.port_or_known_default()) else { return false };
+                let connect = tokio::net::TcpStream::connect((host.trim_matches(['[', ']']), port));
                 matches!(tokio::time::timeout(HEALTH_TIMEOUT, connect).await, Ok(Ok(_)))
             }
-            HealthCheck::Answers { path } => {
-                self.direct.get(address, path, 0).await.is_ok_and(|answer| answer.status.as_u16() < 400)
+            (HealthCheck::Answers { path, status }, Some(address)) => {
+                let answer = self.direct.get(address, path, 0).await;
+                answer.is_ok_and(|answer| status.contains(answer.status.as_u16()))
             }
+            // A worker that is asked for nothing is ready when it runs.
+            (HealthCheck::Connects | HealthCheck::Answers { .. }, None) => true,
         }
     }
 
@@ -440,8 +447,6 @@ enum ProcessError {
     },
     #[error("no randomness from the system")]
     Random,
-    #[error("port {port} does not make an address")]
-    Address { port: u16 },
     #[error(transparent)]
     State(#[from] StateError),
     #[error(transparent)]
@@ -477,10 +482,6 @@ fn remains_of(leader: Option<Identity>, input: Option<&Path>) -> io::Result<Vec<
     found.sort_by_key(|process| (process.start, process.pid));
     found.dedup();
     Ok(found)
-}
-
-fn address_of(port: u16) -> Result<Url, ProcessError> {
-    Url::parse(&format!("http://127.0.0.1:{port}")).map_err(|_| ProcessError::Address { port })
 }
 
 /// A name that no other run has.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,7 +17,10 @@ use super::kernel::Identity;
 
 /// The folder that holds the record, its lock, the runs' input files and the applications' output.
 #[derive(Clone, Debug)]
-pub(super) struct StateFolder(PathBuf);
+pub(super) struct StateFolder {
+    folder: PathBuf,
+    logs: PathBuf,
+}
 
 /// What is recorded.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
@@ -93,14 +96,14 @@ pub(super) enum StateError {
 
 impl StateFolder {
     /// Names the folder; it is made when it is first written to.
-    pub(super) fn new(path: PathBuf) -> Self {
-        Self(path)
+    pub(super) fn new(folder: PathBuf, logs: PathBuf) -> Self {
+        Self { folder, logs }
     }
 
     /// Waits for a lock. Each start and stop of a member holds the member's, each change of the record the record's.
     pub(super) async fn lock(&self, name: &str, patience: Duration) -> Result<Locked, StateError> {
         self.prepare()?;
-        let path = self.0.join("locks").join(name);
+        let path = self.folder.join("locks").join(name);
         let file = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -125,7 +128,7 @@ impl StateFolder {
 
     /// The record as it is on disk. No file is a fleet that was never started; an unreadable one is an error.
     pub(super) fn load(&self, machine_boot: &str) -> Result<Record, StateError> {
-        let path = self.0.join(RECORD);
+        let path = self.folder.join(RECORD);
         let text = match fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -152,20 +155,20 @@ impl StateFolder {
 
     /// Replaces the record, all or nothing, and syncs it: nothing is started or stopped before this returned.
     pub(super) fn save(&self, record: &Record, _held: &Locked) -> Result<(), StateError> {
-        let path = self.0.join(RECORD);
+        let path = self.folder.join(RECORD);
         let failed = |source| StateError::File { path: shown(&path), source };
         let text = serde_json::to_vec_pretty(record)
             .map_err(|source| StateError::File { path: shown(&path), source: source.into() })?;
-        let mut replacement = tempfile::Builder::new().prefix(".fleet").tempfile_in(&self.0).map_err(failed)?;
+        let mut replacement = tempfile::Builder::new().prefix(".fleet").tempfile_in(&self.folder).map_err(failed)?;
         replacement.write_all(&text).map_err(failed)?;
         replacement.as_file().sync_all().map_err(failed)?;
         replacement.persist(&path).map_err(|error| failed(error.error))?;
-        File::open(&self.0).and_then(|folder| folder.sync_all()).map_err(failed)
+        File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(failed)
     }
 
     /// The file that is the standard input of a run. It is empty; its name is what finds the run again.
     pub(super) fn input_of(&self, member: &str, run: &str) -> PathBuf {
-        self.0.join("runs").join(format!("{member}.{run}"))
+        self.folder.join("runs").join(format!("{member}.{run}"))
     }
 
     /// Makes the input file of a run.
@@ -184,7 +187,7 @@ impl StateFolder {
 
     /// Removes the input files of a member's runs that ended.
     pub(super) fn forget_inputs(&self, member: &str, except: &str) {
-        let Ok(entries) = fs::read_dir(self.0.join("runs")) else { return };
+        let Ok(entries) = fs::read_dir(self.folder.join("runs")) else { return };
         for entry in entries.flatten() {
             let name = entry.file_name();
             let ended = name
@@ -200,16 +203,19 @@ impl StateFolder {
 
     /// Where a member's output goes.
     pub(super) fn output_of(&self, member: &str) -> PathBuf {
-        self.0.join("logs").join(format!("{member}.log"))
+        self.logs.join(format!("{member}.log"))
     }
 
     fn prepare(&self) -> Result<(), StateError> {
-        for folder in [self.0.clone(), self.0.join("locks"), self.0.join("runs"), self.0.join("logs")] {
-            fs::create_dir_all(&folder).map_err(|source| StateError::Folder { path: shown(&folder), source })?;
+        for folder in [&self.folder, &self.folder.join("locks"), &self.folder.join("runs"), &self.logs] {
+            // What applications print is theirs and nobody else's business; a folder that was there keeps its mode.
+            fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)
+                .map_err(|source| StateError::Folder { path: shown(folder), source })?;
         }
-        // What the applications print is theirs, and nobody else's business.
-        fs::set_permissions(self.0.join("logs"), fs::Permissions::from_mode(0o700))
-            .map_err(|source| StateError::Folder { path: shown(&self.0), source })
+        Ok(())
     }
 }
 
@@ -245,7 +251,7 @@ mod tests {
     #[tokio::test]
     async fn an_unreadable_record_stops_and_is_never_an_empty_one() {
         let folder = tempfile::tempdir().unwrap();
-        let state = StateFolder::new(folder.path().to_owned());
+        let state = StateFolder::new(folder.path().to_owned(), folder.path().join("logs"));
         fs::write(folder.path().join(RECORD), "{").unwrap();
         assert!(matches!(state.load("b").unwrap_err(), StateError::Unreadable { .. }));
         fs::write(folder.path().join(RECORD), r#"{"version":2,"surprise":1}"#).unwrap();
@@ -255,7 +261,7 @@ mod tests {
     #[tokio::test]
     async fn after_a_restart_of_the_machine_no_pid_is_trusted() {
         let folder = tempfile::tempdir().unwrap();
-        let state = StateFolder::new(folder.path().to_owned());
+        let state = StateFolder::new(folder.path().to_owned(), folder.path().join("logs"));
         let held = state.lock("web-1", Duration::from_secs(1)).await.unwrap();
         let mut record = state.load("before").unwrap();
         record.members.entry("web-1".into()).or_default().process = Some(Identity { pid: 1, start: 1 });
@@ -267,7 +273,7 @@ mod tests {
     #[tokio::test]
     async fn the_lock_keeps_a_second_one_out_and_says_so() {
         let folder = tempfile::tempdir().unwrap();
-        let state = StateFolder::new(folder.path().to_owned());
+        let state = StateFolder::new(folder.path().to_owned(), folder.path().join("logs"));
         let held = state.lock("web-1", Duration::from_secs(1)).await.unwrap();
         let second = state.lock("web-1", Duration::ZERO).await;
         assert!(matches!(second.unwrap_err(), StateError::Busy { .. }));

@@ -6,6 +6,7 @@ use std::net::TcpListener;
 
 use super::super::conformance::{self, Capability, Harness};
 use super::*;
+use crate::evidence::StatusSet;
 
 /// Ends the processes when the test ends, however it ends.
 struct Fixture {
@@ -38,7 +39,7 @@ impl Fixture {
         argv.extend(APPLICATION);
         Self::new(&argv, members, |config| {
             config.env.insert(PORT.into(), "{port}".into());
-            config.health = HealthCheck::Answers { path: "/".into() };
+            config.health = HealthCheck::Answers { path: "/".into(), status: StatusSet::success() };
         })
     }
 
@@ -189,7 +190,7 @@ async fn the_environment_file_is_read_anew_at_each_start() {
     fs::write(&file, "SECRET_KEY_BASE='first'\n").unwrap();
     let fixture = Fixture::new(&["/bin/sleep", "600"], 1, |config| {
         config.members[0].port = None;
-        config.env_file = Some(file.clone());
+        config.env_files = vec![file.clone()];
     });
     fixture.fleet.start_all().await.unwrap();
     let environment = || fs::read_to_string(format!("/proc/{}/environ", fixture.process_of("web-0").pid)).unwrap();
@@ -282,6 +283,32 @@ async fn a_member_that_takes_no_requests_yet_is_unready() {
     let fixture = Fixture::new(&["/bin/sleep", "600"], 1, |_| {});
     fixture.fleet.start_all().await.unwrap();
     assert_eq!(fixture.fleet.members().await.unwrap()[0].state, MemberState::Unready);
+}
+
+#[tokio::test]
+async fn a_worker_is_ready_when_it_has_lived_long_enough() {
+    let fixture = Fixture::new(&["/bin/sleep", "600"], 1, |config| {
+        config.members[0].port = None;
+        config.health = HealthCheck::Alive { after: Duration::from_millis(400) };
+    });
+    fixture.fleet.start_all().await.unwrap();
+    assert_eq!(fixture.fleet.members().await.unwrap()[0].state, MemberState::Unready);
+    fixture.ready().await;
+}
+
+#[test]
+fn a_host_makes_an_address_or_is_refused() {
+    let with = |host: &str| {
+        let members = vec![ProcessMember { id: "a".into(), port: Some(80) }];
+        let config = ProcessConfig::new(vec!["x".into()], members, "/nonexistent".into());
+        ProcessFleet::new(ProcessConfig { host: host.into(), ..config })
+    };
+    for host in ["127.0.0.1", "localhost", "::1", "[::1]"] {
+        with(host).unwrap();
+    }
+    for host in ["", "a/b", "user@host", "host:1"] {
+        assert!(matches!(with(host).unwrap_err(), ProcessConfigError::Host { .. }), "{host}");
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ use crate::{Key, KeyId, Secret, UnixTime};
 mod cache;
 mod derived;
 mod envelope;
-mod wire;
+pub(super) mod wire;
 
 pub use derived::DerivedKey;
 

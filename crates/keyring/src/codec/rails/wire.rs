@@ -10,7 +10,7 @@ use super::VALUE_MAX;
 use crate::codec::OpenError;
 
 /// Undoes percent-encoding. A value that is not encoded stays as it is.
-pub(super) fn decode_percent(token: &str) -> Result<Cow<'_, [u8]>, OpenError> {
+pub(in crate::codec) fn decode_percent(token: &str) -> Result<Cow<'_, [u8]>, OpenError> {
     let token = token.as_bytes();
     // Longer than this is too long even if every byte is escaped, and is refused before any work.
     if token.len() > 3 * VALUE_MAX {

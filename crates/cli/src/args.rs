@@ -1,0 +1,505 @@
+//! The command line as people type it. What is not finished is not here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Rotates the keys behind web sessions, under a live fleet, and logs nobody out.
+#[derive(Debug, Parser)]
+#[command(name = "keyroll", version, about, max_term_width = 110, propagate_version = true)]
+#[command(after_help = "Start with `keyroll demo`, then `keyroll init` in your project's folder.\nExit codes: 0 done · 2 a plan has changes · 3 waiting at a gate · 4 preflight failed · 5 drift · 6 locked\nby another · 7 rolled back · 8 a human must decide · 64 usage · 130 interrupted, resumable · 1 other")]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Args, Debug)]
+pub(crate) struct Global {
+    /// The configuration file
+    #[arg(short, long, global = true, default_value = "keyroll.yaml", value_name = "FILE", env = "KEYROLL_CONFIG")]
+    pub(crate) config: PathBuf,
+    /// Text for people, or JSON for machines
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    pub(crate) format: Format,
+    /// Where the journal lives [default: $XDG_STATE_HOME/keyroll]
+    #[arg(long, global = true, value_name = "DIR", env = "KEYROLL_STATE_DIR")]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Who drives, for the lock and the audit record [default: the user's name]
+    #[arg(long, global = true, value_name = "NAME", env = "KEYROLL_OPERATOR")]
+    pub(crate) operator: Option<String>,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// JSON with a `schema_version`; one document, or one a line where a command reports progress.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Write a keyroll.yaml for the project in this folder
+    Init(InitArgs),
+    /// Check everything that a rotation needs; nothing is written
+    Preflight,
+    /// Show which writes, reloads and gates a rotation would make, in order
+    Plan(PlanArgs),
+    /// Rotate the key; may be interrupted and started again anywhere
+    Rotate(RotateArgs),
+    /// Go on from a drain to the end, or say who says no
+    Complete(CompleteArgs),
+    /// Show where the rotation stands
+    Status(StatusArgs),
+    /// Say why the rotation waits: policy, safety, evidence, time or a human
+    Explain,
+    /// Hold the rotation before its next effect
+    Pause(Reasons),
+    /// Let a paused or halted rotation go on
+    Resume(ResumeArgs),
+    /// Go back to the key that the rotation began with, without losing a session
+    Rollback(RollbackArgs),
+    /// A key has leaked: end its life now
+    Revoke(RevokeArgs),
+    /// Reload members again
+    Reload(ReloadArgs),
+    /// Ask every member what it accepts and mints, now
+    Verify,
+    /// What was rotated, when, by whom and why
+    History,
+    /// Verify or export the audit record
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Take away a dead operator's lock
+    Unlock(UnlockArgs),
+    /// Run this configuration over a simulated fleet
+    Simulate(SimulateArgs),
+    /// Watch a key being rotated under real processes with users on them
+    Demo(DemoArgs),
+    /// Check the configuration file and the project for well-known mistakes
+    Lint(LintArgs),
+    /// Generate and fingerprint keys
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Mint, open, re-seal and inspect session tokens
+    #[command(subcommand)]
+    Token(TokenCommand),
+    /// Print completions for a shell
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+    /// One replica of the demo's application
+    #[command(hide = true, disable_help_flag = true)]
+    DemoReplica {
+        /// Passed on to the replica.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
+}
+
+/// Why something is done, for the audit record.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Reasons {
+    /// Why
+    #[arg(long, value_enum, value_name = "WHY")]
+    pub(crate) reason: Option<Reason>,
+    /// The ticket that asks for it
+    #[arg(long, value_name = "ID")]
+    pub(crate) ticket: Option<String>,
+    /// A sentence for the record; never a secret
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) note: Option<String>,
+}
+
+/// The reasons that auditors ask for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Reason {
+    /// The policy's period is over.
+    Scheduled,
+    /// Something happened.
+    Incident,
+    /// A key may be in other hands.
+    Compromise,
+    /// Somebody left.
+    Personnel,
+    /// An auditor asked.
+    Audit,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InitArgs {
+    /// The project's folder
+    #[arg(default_value = ".")]
+    pub(crate) folder: PathBuf,
+    /// The framework, instead of finding it out
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// The environment file that holds the key
+    #[arg(long, value_name = "PATH")]
+    pub(crate) env_file: Option<PathBuf>,
+    /// The rotation's name
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// Replace an existing file
+    #[arg(long)]
+    pub(crate) overwrite: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PlanArgs {
+    /// How to go about it
+    #[arg(long, value_enum, default_value_t = PlannedMode::Staged)]
+    pub(crate) mode: PlannedMode,
+    /// Save the plan, for `keyroll rotate PLAN`
+    #[arg(short, long, value_name = "PLAN")]
+    pub(crate) output: Option<PathBuf>,
+}
+
+/// The modes of a planned rotation.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum PlannedMode {
+    /// The protocol: nobody is logged out
+    Staged,
+    /// One write; sessions end; reversible
+    Cutover,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RotateArgs {
+    /// A saved plan; a stale one is refused with the difference
+    pub(crate) plan: Option<PathBuf>,
+    /// How to go about it
+    #[arg(long, value_enum, default_value_t = PlannedMode::Staged, conflicts_with = "plan")]
+    pub(crate) mode: PlannedMode,
+    /// Stop when this stage is reached and proven (exit 3)
+    #[arg(long, value_name = "STAGE", value_enum)]
+    pub(crate) until: Option<UntilStage>,
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
+    #[command(flatten)]
+    pub(crate) reasons: Reasons,
+}
+
+/// The stages at which a rotation may be told to stop.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum UntilStage {
+    /// The candidate is stored.
+    Staged,
+    /// Every member accepts both keys.
+    Accepting,
+    /// Every member mints under the new key.
+    Promoting,
+    /// T0 is stamped.
+    Draining,
+    /// Every member rejects the old key.
+    Retiring,
+}
+
+/// Waiting, and the overrides; each says what it gives up, and is audited.
+#[derive(Args, Debug, Default)]
+pub(crate) struct Overrides {
+    /// How long to wait at gates and drains: a duration, or `none` [default: as long as it takes]
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) wait: Option<String>,
+    /// End the drain although up to N sessions under the old key will be lost
+    #[arg(long, value_name = "N")]
+    pub(crate) accept_loss: Option<u64>,
+    /// Drain longer
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) extend_drain: Option<String>,
+    /// Let gates pass on weaker proof than an active probe
+    #[arg(long, value_name = "RULE", value_enum)]
+    pub(crate) evidence: Option<EvidenceChoice>,
+}
+
+/// The weakest proof that a gate takes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum EvidenceChoice {
+    /// Self-reports and start times are enough.
+    Weak,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CompleteArgs {
+    #[command(flatten)]
+    pub(crate) overrides: Overrides,
+    #[command(flatten)]
+    pub(crate) reasons: Reasons,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct StatusArgs {
+    /// Stay and show every change
+    #[arg(long)]
+    pub(crate) watch: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ResumeArgs {
+    /// A foreign write was seen and is to be overwritten: the rotation starts again from where no session is lost
+    #[arg(long)]
+    pub(crate) overwrite_foreign_write: bool,
+    #[command(flatten)]
+    pub(crate) reasons: Reasons,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RollbackArgs {
+    /// An own copy of the old key, checked by fingerprint; `-` reads standard input
+    #[arg(long, value_name = "FILE|-")]
+    pub(crate) key_from: Option<String>,
+    /// How long to wait at gates and drains
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) wait: Option<String>,
+    #[command(flatten)]
+    pub(crate) reasons: Reasons,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RevokeArgs {
+    /// How fast
+    #[arg(long, value_enum)]
+    pub(crate) mode: RevokeMode,
+    /// Which key leaked, when a rotation is open
+    #[arg(long, value_enum, default_value_t = Leaked::Old)]
+    pub(crate) leaked: Leaked,
+    /// Whether the leak may include the store itself (then a standby candidate is compromised too)
+    #[arg(long, value_enum, default_value_t = StoreLeak::Yes)]
+    pub(crate) store_leaked: StoreLeak,
+    /// Do it without asking
+    #[arg(long)]
+    pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) reasons: Reasons,
+}
+
+/// How an emergency goes about it.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum RevokeMode {
+    /// The new key is accepted everywhere first, then one write
+    Accelerated,
+    /// One write, everybody reloads at once
+    HardCutover,
+}
+
+/// Which key leaked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Leaked {
+    /// The key in use before the rotation
+    Old,
+    /// The candidate
+    New,
+    /// Both
+    Both,
+}
+
+/// Whether the leak may include the store.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum StoreLeak {
+    /// It may
+    Yes,
+    /// It certainly does not
+    No,
+}
+
+#[derive(Args, Debug)]
+#[command(group(clap::ArgGroup::new("whom").required(true).args(["laggards", "member"])))]
+pub(crate) struct ReloadArgs {
+    /// Every member that is not proven
+    #[arg(long)]
+    pub(crate) laggards: bool,
+    /// One member
+    #[arg(long, value_name = "NAME")]
+    pub(crate) member: Option<String>,
+    #[command(flatten)]
+    pub(crate) reasons: Reasons,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AuditCommand {
+    /// Recompute the chain and compare it with the anchors in the stores
+    Verify,
+    /// Write the record in a format that people keep
+    Export {
+        /// The format
+        #[arg(long = "as", value_enum, default_value_t = ExportFormat::Markdown)]
+        format: ExportFormat,
+    },
+}
+
+/// Formats of the exported record.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// One JSON document
+    Json,
+    /// One row an entry
+    Csv,
+    /// For a wiki or a ticket
+    Markdown,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct UnlockArgs {
+    /// The rotation whose lock is to be taken away, as the error named it
+    #[arg(long, value_name = "ID")]
+    pub(crate) id: String,
+    #[command(flatten)]
+    pub(crate) reasons: Reasons,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct SimulateArgs {
+    /// How many virtual runs
+    #[arg(long, default_value_t = 1000, value_name = "N")]
+    pub(crate) runs: u64,
+    /// Members in the simulated fleet
+    #[arg(long, value_name = "N")]
+    pub(crate) members: Option<u32>,
+    /// Crashes, stale boots, slow members and a foreign writer
+    #[arg(long)]
+    pub(crate) chaos: bool,
+    /// The first seed; run K uses seed + K
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DemoArgs {
+    /// Then do what five real runbooks do, on the same fleet
+    #[arg(long)]
+    pub(crate) compare: bool,
+    /// Users on the fleet
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(50..=500))]
+    pub(crate) users: u32,
+    /// Replicas of the application
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(2..=9))]
+    pub(crate) replicas: u32,
+    /// The seed of the users' behaviour
+    #[arg(long, default_value_t = 1)]
+    pub(crate) seed: u64,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LintArgs {
+    /// The project's folder, for the framework's own files
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) project: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// Print a new key in the profile's encoding; to a pipe or a file, never to a terminal unless told
+    Generate {
+        /// For which framework
+        #[arg(long, default_value = "rails")]
+        profile: String,
+        /// Write it to this new file (mode 0600) instead of standard output
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Print it even to a terminal, where scrollback keeps it
+        #[arg(long)]
+        to_terminal: bool,
+    },
+    /// Print the fingerprint of a key
+    Fingerprint {
+        #[command(flatten)]
+        key: KeySource,
+        /// How the key is written
+        #[arg(long, value_enum, default_value_t = Encoding::Text)]
+        encoding: Encoding,
+    },
+}
+
+/// Where a key comes from. Never the command line itself.
+#[derive(Args, Clone, Debug)]
+#[group(required = true, multiple = false)]
+pub(crate) struct KeySource {
+    /// Read the key from this file; `-` reads standard input
+    #[arg(long, value_name = "FILE|-")]
+    pub(crate) key_file: Option<String>,
+    /// Read the key from this environment variable
+    #[arg(long, value_name = "NAME")]
+    pub(crate) key_env: Option<String>,
+}
+
+/// How a key is written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
+pub(crate) enum Encoding {
+    /// The text is the key (Rails)
+    Text,
+    /// Hexadecimal digits
+    Hex,
+    /// Standard base64
+    Base64,
+    /// URL-safe base64
+    Base64url,
+    /// The bytes are the key
+    Raw,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenCommand {
+    /// Mint a session under a key
+    Mint {
+        #[command(flatten)]
+        codec: CodecArgs,
+        #[command(flatten)]
+        key: KeySource,
+        /// The serialised session, from a file or `-`
+        #[arg(long, value_name = "FILE|-")]
+        payload: String,
+        /// How long it lives, where the format can say so
+        #[arg(long, value_name = "DURATION")]
+        lifetime: Option<String>,
+    },
+    /// Open a token, or say why not
+    Open {
+        #[command(flatten)]
+        codec: CodecArgs,
+        #[command(flatten)]
+        key: KeySource,
+        /// The token, from a file or `-`
+        #[arg(long, value_name = "FILE|-", default_value = "-")]
+        token: String,
+    },
+    /// Seal a token again under another key; its times are kept
+    Reseal {
+        #[command(flatten)]
+        codec: CodecArgs,
+        #[command(flatten)]
+        key: KeySource,
+        /// The key to seal under, from a file
+        #[arg(long, value_name = "FILE")]
+        to_key_file: String,
+        /// The token, from a file or `-`
+        #[arg(long, value_name = "FILE|-", default_value = "-")]
+        token: String,
+    },
+    /// Say what can be read of a token without a key
+    Inspect {
+        /// The token, from a file or `-`
+        #[arg(long, value_name = "FILE|-", default_value = "-")]
+        token: String,
+    },
+}
+
+/// Which format, with its parameters.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct CodecArgs {
+    /// The codec: `rails` or `sealed`
+    #[arg(long, default_value = "rails")]
+    pub(crate) codec: String,
+    /// A parameter of the codec, such as `cookie=_app_session` or `digest=sha256`; may be repeated
+    #[arg(long = "set", value_name = "NAME=VALUE")]
+    pub(crate) parameters: Vec<String>,
+    /// How the keys are written
+    #[arg(long, value_enum, default_value_t = Encoding::Text)]
+    pub(crate) encoding: Encoding,
+}

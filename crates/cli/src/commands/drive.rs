@@ -1,0 +1,267 @@
+//! The commands that drive or steer a rotation. They differ in what they ask of the engine and end in the same way.
+
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+
+use keyroll_engine::{
+    CompleteRequest, Compromised, Engine, EngineError, ExitKind, Outcome, Overrides, Patience, PlanDocument,
+    ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest, StoreLeak, UnlockRequest, Why,
+};
+use keyroll_rotation::gate::EvidenceRule;
+use keyroll_rotation::{Mode, RotationId, Stage};
+
+use super::setup::{Setup, block_on};
+use crate::args::{self, Command, Global};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::view::View;
+use crate::output::{Console, SCHEMA_VERSION, table};
+use crate::secrets;
+
+pub(crate) fn run(command: &Command, global: &Global, console: Console) -> Result<Exit, Failure> {
+    let setup = Setup::load(global)?;
+    let request = Request::of(command, console)?;
+    let view = Arc::new(View::new(console));
+    let (engine, interrupt) = setup.engine(&view)?;
+    let result = block_on(Some(interrupt), console, request.carry_out(&engine))?;
+    view.finish();
+    match result {
+        Ok(outcome) => Ok(show(&outcome, console)),
+        Err(error) => Err(engine_failure(error, console)),
+    }
+}
+
+/// The exit code, by meaning.
+pub(crate) fn exit_of(kind: ExitKind) -> Exit {
+    match kind {
+        ExitKind::Done => Exit::Done,
+        ExitKind::PlanHasChanges => Exit::Changes,
+        ExitKind::Waiting => Exit::Waiting,
+        ExitKind::PreflightFailed => Exit::PreflightFailed,
+        ExitKind::Drift => Exit::Drift,
+        ExitKind::Locked => Exit::Locked,
+        ExitKind::RolledBack => Exit::RolledBack,
+        ExitKind::HumanMustDecide => Exit::Human,
+        ExitKind::Interrupted => Exit::Interrupted,
+        _ => Exit::Failed,
+    }
+}
+
+/// An engine's refusal in the words of the command line. A failed preflight is shown check by check.
+pub(crate) fn engine_failure(error: EngineError, console: Console) -> Failure {
+    let exit = exit_of(error.exit());
+    let next = match &error {
+        EngineError::Locked { holder } => Some(format!(
+            "wait for it, or, if that machine is gone for good, take the lock away: keyroll unlock --id {}",
+            holder.rotation
+        )),
+        EngineError::Preflight { report } => {
+            console.progress(super::preflight::text(report).trim_end());
+            Some("mend what is red, then run the same command again".to_owned())
+        }
+        EngineError::StalePlan { .. } => Some("make a new plan: keyroll plan -o PLAN".to_owned()),
+        EngineError::Foreign { .. } => Some(
+            "find out who wrote it; put it back as it was, or say `keyroll resume --overwrite-foreign-write`".to_owned(),
+        ),
+        EngineError::Superseded { .. } => Some("keyroll status".to_owned()),
+        EngineError::NothingOpen { .. } => Some("keyroll status".to_owned()),
+        _ => None,
+    };
+    let mut failure = Failure::from_error(exit, &error);
+    failure.next = next;
+    failure
+}
+
+enum Request {
+    Rotate(Box<RotateRequest>),
+    Complete(CompleteRequest),
+    Pause(Why),
+    Resume { overwrite: Overwrite, why: Why },
+    Rollback(RollbackRequest),
+    Revoke(RevokeRequest),
+    Reload(ReloadRequest, Why),
+    Unlock(UnlockRequest),
+}
+
+/// What happens to a foreign write.
+enum Overwrite {
+    No,
+    Yes,
+}
+
+impl Request {
+    fn of(command: &Command, console: Console) -> Result<Self, Failure> {
+        Ok(match command {
+            Command::Rotate(args) => Self::Rotate(Box::new(RotateRequest {
+                mode: planned_mode(args.mode),
+                until: args.until.map(until),
+                patience: patience(args.overrides.wait.as_deref())?,
+                plan: args.plan.as_deref().map(read_plan).transpose()?,
+                overrides: overrides(&args.overrides)?,
+                why: why(&args.reasons),
+            })),
+            Command::Complete(args) => Self::Complete(CompleteRequest {
+                patience: patience(args.overrides.wait.as_deref())?,
+                overrides: overrides(&args.overrides)?,
+                why: why(&args.reasons),
+            }),
+            Command::Pause(reasons) => Self::Pause(why(reasons)),
+            Command::Resume(args) => Self::Resume {
+                overwrite: if args.overwrite_foreign_write { Overwrite::Yes } else { Overwrite::No },
+                why: why(&args.reasons),
+            },
+            Command::Rollback(args) => Self::Rollback(RollbackRequest {
+                key_from: args.key_from.as_deref().map(secrets::read_bytes).transpose()?,
+                patience: patience(args.wait.as_deref())?,
+                overrides: Overrides::default(),
+                why: why(&args.reasons),
+            }),
+            Command::Revoke(args) => {
+                confirm(args, console)?;
+                Self::Revoke(RevokeRequest {
+                    mode: match args.mode {
+                        args::RevokeMode::Accelerated => Mode::Accelerated,
+                        args::RevokeMode::HardCutover => Mode::HardCutover,
+                    },
+                    compromised: match args.leaked {
+                        args::Leaked::Old => Compromised::Old,
+                        args::Leaked::New => Compromised::New,
+                        args::Leaked::Both => Compromised::Both,
+                    },
+                    store: match args.store_leaked {
+                        args::StoreLeak::Yes => StoreLeak::Possible,
+                        args::StoreLeak::No => StoreLeak::Excluded,
+                    },
+                    patience: Patience::Forever,
+                    overrides: Overrides::default(),
+                    why: why(&args.reasons),
+                })
+            }
+            Command::Reload(args) => Self::Reload(
+                args.member.clone().map_or(ReloadRequest::Laggards, ReloadRequest::Member),
+                why(&args.reasons),
+            ),
+            Command::Unlock(args) => {
+                Self::Unlock(UnlockRequest { id: RotationId(args.id.clone()), why: why(&args.reasons) })
+            }
+            other => return Err(Failure::new(Exit::Usage, format!("{other:?} does not drive a rotation"))),
+        })
+    }
+
+    async fn carry_out(self, engine: &Engine) -> Result<Outcome, EngineError> {
+        match self {
+            Self::Rotate(request) => engine.rotate(*request).await,
+            Self::Complete(request) => engine.complete(request).await,
+            Self::Pause(why) => engine.pause(why).await,
+            Self::Resume { overwrite: Overwrite::No, why } => engine.resume(why).await,
+            Self::Resume { overwrite: Overwrite::Yes, why } => engine.overwrite_foreign_write(why).await,
+            Self::Rollback(request) => engine.rollback(request).await,
+            Self::Revoke(request) => engine.revoke(request).await,
+            Self::Reload(request, why) => engine.reload(request, why).await,
+            Self::Unlock(request) => engine.unlock(request).await,
+        }
+    }
+}
+
+fn show(outcome: &Outcome, console: Console) -> Exit {
+    let exit = exit_of(outcome.exit);
+    let mut text = outcome.summary.clone();
+    if let Some(wait) = &outcome.wait {
+        text.push('\n');
+        text.push_str(&table::reasons(wait, jiff::Timestamp::now()));
+        if let Some(at) = wait.come_back_at {
+            text.push_str(&format!("come back at {at}\n"));
+        }
+    }
+    if let Some(announcement) = &outcome.announcement {
+        text.push_str(&format!("\n{announcement}\n"));
+    }
+    if let Some(next) = &outcome.next {
+        text.push_str(&format!("\nnext: {next}"));
+    }
+    let document = serde_json::json!({
+        "schema_version": SCHEMA_VERSION, "kind": "outcome", "exit": exit.code(), "outcome": outcome,
+    });
+    console.result(&text, &document);
+    exit
+}
+
+/// A revocation ends sessions; a person says yes, or the command line did.
+fn confirm(args: &args::RevokeArgs, console: Console) -> Result<(), Failure> {
+    if args.yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() || !console.is_interactive() {
+        return Err(Failure::new(Exit::Human, "a revocation ends sessions, and nobody is here to say yes; nothing was changed")
+            .next("run it with --yes"));
+    }
+    let mode = match args.mode {
+        args::RevokeMode::Accelerated => "sessions under the leaked key end when the new one is accepted everywhere",
+        args::RevokeMode::HardCutover => "every session under the leaked key ends at once",
+    };
+    console.progress(&format!("revoke: {mode}. Type `revoke` to go on:"));
+    let mut answer = String::new();
+    let _ = std::io::stderr().flush();
+    match std::io::stdin().read_line(&mut answer) {
+        Ok(_) if answer.trim() == "revoke" => Ok(()),
+        _ => Err(Failure::new(Exit::Human, "not confirmed; nothing was changed")),
+    }
+}
+
+fn read_plan(path: &std::path::Path) -> Result<PlanDocument, Failure> {
+    let bytes = std::fs::read(path)
+        .map_err(|err| Failure::new(Exit::Usage, format!("`{}` can't be read: {err}", path.display())))?;
+    serde_json::from_slice(&bytes).map_err(|err| {
+        Failure::new(Exit::Usage, format!("`{}` is not a plan: {err}", path.display()))
+            .next("make one with `keyroll plan -o PLAN`")
+    })
+}
+
+fn overrides(args: &args::Overrides) -> Result<Overrides, Failure> {
+    Ok(Overrides {
+        accept_loss: args.accept_loss,
+        extend_drain: args.extend_drain.as_deref().map(super::duration).transpose()?,
+        evidence: args.evidence.map(|args::EvidenceChoice::Weak| EvidenceRule::Weak),
+    })
+}
+
+fn patience(wait: Option<&str>) -> Result<Patience, Failure> {
+    match wait {
+        None => Ok(Patience::Forever),
+        Some("none") => Ok(Patience::None),
+        Some(text) => super::duration(text).map(Patience::For),
+    }
+}
+
+fn why(reasons: &args::Reasons) -> Why {
+    use keyroll_engine::Reason;
+    Why {
+        reason: match reasons.reason {
+            None | Some(args::Reason::Scheduled) => Reason::Scheduled,
+            Some(args::Reason::Incident) => Reason::Incident,
+            Some(args::Reason::Compromise) => Reason::Compromise,
+            Some(args::Reason::Personnel) => Reason::Personnel,
+            Some(args::Reason::Audit) => Reason::Audit,
+        },
+        ticket: reasons.ticket.clone(),
+        note: reasons.note.clone(),
+    }
+}
+
+/// The machine's mode for a planned rotation.
+pub(crate) fn planned_mode(mode: args::PlannedMode) -> Mode {
+    match mode {
+        args::PlannedMode::Staged => Mode::Staged,
+        args::PlannedMode::Cutover => Mode::Cutover,
+    }
+}
+
+fn until(stage: args::UntilStage) -> Stage {
+    match stage {
+        args::UntilStage::Staged => Stage::Staged,
+        args::UntilStage::Accepting => Stage::Accepting,
+        args::UntilStage::Promoting => Stage::Promoting,
+        args::UntilStage::Draining => Stage::Draining,
+        args::UntilStage::Retiring => Stage::Retiring,
+    }
+}

@@ -1,0 +1,63 @@
+//! `keyroll key`: new keys and fingerprints. A key goes to a file or a pipe, and to a terminal only when told.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use keyroll_keyring::{Fingerprint, KeyId, Part, PartName, Profile, Secret};
+
+use crate::args::{Encoding, KeyCommand, KeySource};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::{Console, SCHEMA_VERSION};
+use crate::secrets;
+
+pub(crate) fn run(command: &KeyCommand, console: Console) -> Result<Exit, Failure> {
+    match command {
+        KeyCommand::Generate { profile, output, to_terminal } => {
+            generate(profile, output.as_deref(), *to_terminal, console)
+        }
+        KeyCommand::Fingerprint { key, encoding } => fingerprint(key, *encoding, console),
+    }
+}
+
+fn generate(profile: &str, output: Option<&Path>, to_terminal: bool, console: Console) -> Result<Exit, Failure> {
+    let profile = Profile::builtin(profile).map_err(|err| Failure::from_error(Exit::Usage, &err))?;
+    let key = profile.candidate(KeyId(1)).map_err(|err| Failure::from_error(Exit::Failed, &err))?;
+    let text = profile.encode_part(&key.parts()[0]);
+    match output {
+        Some(path) => write_new(path, &text)?,
+        None if console.stdout_is_terminal() && !to_terminal => {
+            return Err(Failure::new(Exit::Usage, "a key is not printed to a terminal, whose scrollback would keep it")
+                .next("redirect it to a file, use --output FILE, or say --to-terminal"));
+        }
+        None => console.secret(&text),
+    }
+    Ok(Exit::Done)
+}
+
+/// Creates the file; an existing one is never replaced.
+fn write_new(path: &Path, text: &Secret) -> Result<(), Failure> {
+    let failed = |err: std::io::Error| {
+        Failure::new(Exit::Usage, format!("`{}` can't be written: {err}", path.display()))
+            .next("name a file that does not exist yet")
+    };
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(failed)?;
+    file.write_all(text.expose()).map_err(failed)?;
+    file.sync_all().map_err(failed)
+}
+
+fn fingerprint(source: &KeySource, encoding: Encoding, console: Console) -> Result<Exit, Failure> {
+    let material = secrets::read_key(source, encoding)?;
+    let parts = [Part { name: PartName("main".into()), material }];
+    let fingerprint = Fingerprint::of(&parts).map_err(|err| {
+        Failure::from_error(Exit::Failed, &err)
+            .next("replace the key: `keyroll key generate`; a weak key can be guessed from its fingerprint")
+    })?;
+    let document = serde_json::json!({
+        "schema_version": SCHEMA_VERSION, "kind": "fingerprint", "fingerprint": fingerprint.to_string(),
+    });
+    console.result(&fingerprint.to_string(), &document);
+    Ok(Exit::Done)
+}

@@ -1,0 +1,106 @@
+//! From the command line to an engine: the file is read, the adapters are built, Ctrl-C is wired.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use keyroll_engine::config::SessionKey;
+use keyroll_engine::{Engine, InterruptSender, Operator, interrupt};
+
+use crate::args::Global;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::output::Console;
+use crate::output::view::View;
+
+/// A configuration that was read, and where its records live.
+pub(crate) struct Setup {
+    pub(crate) config: SessionKey,
+    pub(crate) state_dir: PathBuf,
+    pub(crate) operator: Operator,
+}
+
+impl Setup {
+    /// Reads the file that the command line names.
+    pub(crate) fn load(global: &Global) -> Result<Self, Failure> {
+        let config = load_config(global)?;
+        let state_dir = state_root(global)?.join(config.name.as_str());
+        let operator = Operator { name: operator_name(global), host: host_name() };
+        Ok(Self { config, state_dir, operator })
+    }
+
+    /// An engine over this configuration, with `view` watching it.
+    pub(crate) fn engine(&self, view: &Arc<View>) -> Result<(Engine, InterruptSender), Failure> {
+        let assembly = keyroll_engine::assemble(&self.config, &self.state_dir)
+            .map_err(|err| Failure::from_error(Exit::Usage, &err))?;
+        let (sender, receiver) = interrupt();
+        let engine = Engine::new(assembly, &self.state_dir, self.operator.clone())
+            .with_observer(view.clone())
+            .with_interrupt(receiver);
+        Ok((engine, sender))
+    }
+}
+
+/// Reads and checks the configuration file; its errors show the place.
+pub(crate) fn load_config(global: &Global) -> Result<SessionKey, Failure> {
+    SessionKey::load(&global.config).map_err(|err| super::lint::config_failure(&err))
+}
+
+/// Runs `work` to its end. The first Ctrl-C (or SIGTERM) asks it to stop where it can be resumed; nothing is cut in two.
+pub(crate) fn block_on<T>(interrupt: Option<InterruptSender>, console: Console, work: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|err| Failure::new(Exit::Failed, format!("the process can't start its threads: {err}")))?;
+    Ok(runtime.block_on(async move {
+        if let Some(sender) = interrupt {
+            tokio::spawn(async move {
+                stop_signal().await;
+                console.progress("stopping at the next point from which the rotation can be resumed …");
+                sender.interrupt();
+            });
+        }
+        work.await
+    }))
+}
+
+async fn stop_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        let _ = tokio::signal::ctrl_c().await;
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+fn state_root(global: &Global) -> Result<PathBuf, Failure> {
+    if let Some(dir) = &global.state_dir {
+        return Ok(dir.clone());
+    }
+    if let Some(dir) = std::env::var_os("XDG_STATE_HOME").filter(|dir| !dir.is_empty()) {
+        return Ok(PathBuf::from(dir).join("keyroll"));
+    }
+    std::env::var_os("HOME").filter(|dir| !dir.is_empty()).map_or_else(
+        || {
+            Err(Failure::new(Exit::Usage, "there is no place for the journal: HOME is not set").next("give --state-dir DIR"))
+        },
+        |home| Ok(PathBuf::from(home).join(".local/state/keyroll")),
+    )
+}
+
+fn operator_name(global: &Global) -> String {
+    global
+        .operator
+        .clone()
+        .or_else(|| std::env::var("USER").ok())
+        .or_else(|| std::env::var("LOGNAME").ok())
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+}
+
+fn host_name() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}

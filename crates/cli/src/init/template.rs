@@ -1,0 +1,33 @@
+//! The text that `init` writes. Each template is a complete file; its comments are the short form of the book.
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::{Environment, context};
+
+use super::Answers;
+use super::detect::{Found, Framework};
+use crate::exit::Exit;
+use crate::failure::Failure;
+
+/// The file for `found`.
+pub(crate) fn render(found: &Found, answers: &Answers) -> Result<String, Failure> {
+    let mut environment = Environment::new();
+    let failed = |err: minijinja::Error| Failure::from_error(Exit::Failed, &err);
+    let syntax = SyntaxConfig::builder().trim_blocks(true).keep_trailing_newline(true).build().map_err(failed)?;
+    environment.set_syntax(syntax);
+    environment.add_template("keyroll.yaml", TEMPLATE).map_err(failed)?;
+    let template = environment.get_template("keyroll.yaml").map_err(failed)?;
+    template
+        .render(context! {
+            name => &answers.name,
+            env_file => answers.env_file.to_string_lossy(),
+            title => found.framework.title(),
+            framework => found.framework.name(),
+            seen => &found.seen,
+            cookie => &found.cookie,
+            digest => found.digest,
+            minted => found.framework == Framework::Rails,
+        })
+        .map_err(failed)
+}
+
+const TEMPLATE: &str = include_str!("keyroll.yaml.j2");

@@ -1,0 +1,114 @@
+//! The one writer: results on standard output, everything else on standard error.
+//!
+//! No other module prints. So there is one place that decides about colour, terminals and JSON, and one place to search
+//! for what could leak.
+
+pub(crate) mod table;
+pub(crate) mod view;
+
+use std::io::{IsTerminal, Write};
+
+use keyroll_keyring::Secret;
+use serde::Serialize;
+
+use crate::args::Format;
+use crate::failure::Failure;
+
+/// Where a command's words go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Console {
+    format: Format,
+}
+
+impl Console {
+    /// A console that prints in `format`.
+    pub(crate) fn new(format: Format) -> Self {
+        Self { format }
+    }
+
+    /// The format that was asked for.
+    pub(crate) fn format(&self) -> Format {
+        self.format
+    }
+
+    /// The command's result: `text` for people, `document` for machines.
+    pub(crate) fn result(&self, text: &str, document: &impl Serialize) {
+        match self.format {
+            Format::Text => self.text(text),
+            Format::Json => self.document(document),
+        }
+    }
+
+    /// Text on standard output, whatever the format: for what is itself a document (a manual page, a key).
+    pub(crate) fn text(&self, text: &str) {
+        let mut out = anstream::stdout().lock();
+        // A reader that went away (`| head`) is not an error of ours.
+        let _ = out.write_all(text.as_bytes());
+        if !text.ends_with('\n') {
+            let _ = out.write_all(b"\n");
+        }
+        let _ = out.flush();
+    }
+
+    /// A key, on standard output, byte for byte. Only `key generate` calls this.
+    pub(crate) fn secret(&self, secret: &Secret) {
+        let mut out = std::io::stdout().lock();
+        let _ = out.write_all(secret.expose());
+        let _ = out.write_all(b"\n");
+        let _ = out.flush();
+    }
+
+    /// One JSON document on one line of standard output.
+    pub(crate) fn document(&self, document: &impl Serialize) {
+        match serde_json::to_string(document) {
+            Ok(line) => self.text(&line),
+            Err(err) => self.problem(&format!("the result can't be written as JSON: {err}")),
+        }
+    }
+
+    /// A line of progress on standard error.
+    pub(crate) fn progress(&self, line: &str) {
+        let mut err = anstream::stderr().lock();
+        let _ = writeln!(err, "{line}");
+    }
+
+    /// A failure: what happened, then what to do next; as JSON where machines listen.
+    pub(crate) fn failure(&self, failure: &Failure) {
+        if self.format == Format::Json {
+            self.document(&serde_json::json!({
+                "schema_version": SCHEMA_VERSION,
+                "kind": "error",
+                "error": failure.what,
+                "next": failure.next,
+                "exit": failure.exit.code(),
+            }));
+            return;
+        }
+        self.problem(&failure.what);
+        if let Some(next) = &failure.next {
+            let mut err = anstream::stderr().lock();
+            let style = anstyle::Style::new().bold();
+            let _ = writeln!(err, " {style}next{style:#}: {next}");
+        }
+    }
+
+    /// An error that has no next step of its own.
+    pub(crate) fn problem(&self, text: &str) {
+        let mut err = anstream::stderr().lock();
+        let style = anstyle::Style::new().bold().fg_color(Some(anstyle::AnsiColor::Red.into()));
+        let _ = writeln!(err, "{style}error{style:#}: {text}");
+    }
+
+    /// Whether a person sits before standard error.
+    pub(crate) fn is_interactive(&self) -> bool {
+        self.format == Format::Text && std::io::stderr().is_terminal()
+    }
+
+    /// Whether a person sits before standard output.
+    pub(crate) fn stdout_is_terminal(&self) -> bool {
+        std::io::stdout().is_terminal()
+    }
+}
+
+/// The version of every JSON document that the command line prints; it grows when a field changes its meaning.
+pub(crate) const SCHEMA_VERSION: u32 = 1;

@@ -1,0 +1,173 @@
+//! The picture of a rotation as text: stage, members and keys, who says no. The live view and `status` share it.
+
+use comfy_table::{ContentArrangement, Table};
+use keyroll_engine::{KeyStatus, MemberStatus, Reach, Status, WaitReport, Who, words};
+use keyroll_keyring::KeyState;
+use keyroll_rotation::gate::{Answer, Readiness};
+
+/// The whole picture.
+pub(crate) fn picture(status: &Status, now: jiff::Timestamp) -> String {
+    let mut text = String::new();
+    match &status.rotation {
+        Some(rotation) => {
+            let gate = rotation.gate.map(|gate| format!(" · gate {}", words::gate(gate))).unwrap_or_default();
+            text.push_str(&format!(
+                "{} · {} · stage {} · {}{gate}\n",
+                status.name,
+                words::mode(rotation.mode),
+                words::stage(rotation.stage),
+                words::direction(rotation.direction),
+            ));
+            text.push_str(&format!(
+                "rotation {} · {} out, {} in · {}\n",
+                rotation.id, rotation.outgoing, rotation.incoming, rotation.step
+            ));
+            if let Some(halt) = &rotation.halt {
+                text.push_str(&format!("halted: {halt}\n"));
+            }
+        }
+        None => text.push_str(&format!("{} · no rotation is open\n", status.name)),
+    }
+    for store in &status.stores {
+        if let Some(problem) = &store.problem {
+            text.push_str(&format!("store {}: {problem}\n", store.location));
+        }
+    }
+    if !status.keys.is_empty() {
+        text.push_str(&keys(&status.keys, now));
+    }
+    if !status.members.is_empty() {
+        text.push_str(&members(&status.members, &status.keys));
+    }
+    if let Some(wait) = &status.wait {
+        text.push_str(&reasons(wait, now));
+    }
+    if let Some(lock) = &status.lock {
+        text.push_str(&format!("driven by {lock}\n"));
+    }
+    for request in &status.requests {
+        text.push_str(&format!("waiting to be taken up: {request}\n"));
+    }
+    text
+}
+
+/// Who says no, one line each.
+pub(crate) fn reasons(wait: &WaitReport, now: jiff::Timestamp) -> String {
+    let mut text = String::new();
+    for naysayer in &wait.naysayers {
+        text.push_str(&format!("waits for {}: {}", who(naysayer.who), naysayer.text));
+        if let Some(until) = naysayer.until.filter(|until| *until > now) {
+            text.push_str(&format!(" ({} left)", span(until, now)));
+        }
+        text.push('\n');
+        for member in &naysayer.members {
+            let name = member.member.as_deref().or(member.consumer.as_deref()).unwrap_or("the fleet");
+            text.push_str(&format!("  {name}: {}\n", member.why));
+        }
+    }
+    text
+}
+
+/// The time from `now` to `until`, in whole seconds, as people write it.
+pub(crate) fn span(until: jiff::Timestamp, now: jiff::Timestamp) -> String {
+    let seconds = until.as_second().saturating_sub(now.as_second()).max(0);
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3_600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds}s"),
+        (0, 0, _) => format!("{minutes}m {}s", seconds % 60),
+        (0, _, _) => format!("{hours}h {minutes}m"),
+        _ => format!("{days}d {hours}h"),
+    }
+}
+
+fn keys(keys: &[KeyStatus], now: jiff::Timestamp) -> String {
+    let mut table = table();
+    table.set_header(["key", "state", "reach", "fingerprint", ""]);
+    for key in keys {
+        let fingerprint = key.fingerprint.as_ref().map_or_else(|| "(too weak for one)".to_owned(), ToString::to_string);
+        let until =
+            key.destroy_after.map(|after| format!("destroyed in {}", span(after, now))).unwrap_or_default();
+        table.add_row([key.id.to_string(), state(key.state).to_owned(), reach(key.reach).to_owned(), fingerprint, until]);
+    }
+    format!("{table}\n")
+}
+
+fn members(members: &[MemberStatus], keys: &[KeyStatus]) -> String {
+    let shown: Vec<_> =
+        keys.iter().filter(|key| members.iter().any(|member| member.keys.iter().any(|seen| seen.key == key.id))).collect();
+    let mut table = table();
+    let mut header = vec!["member".to_owned(), String::new()];
+    header.extend(shown.iter().map(|key| key.id.to_string()));
+    table.set_header(header);
+    for member in members.iter().take(MOST_ROWS) {
+        let mut name = member.member.clone();
+        if let Some(worker) = &member.worker {
+            name.push('/');
+            name.push_str(worker);
+        }
+        let mut row = vec![name, readiness(member.readiness).to_owned()];
+        for key in &shown {
+            let cell = member.keys.iter().find(|seen| seen.key == key.id);
+            row.push(cell.map_or("?", |seen| ability(seen.accepts, seen.mints)).to_owned());
+        }
+        table.add_row(row);
+    }
+    let rest = members.len().saturating_sub(MOST_ROWS);
+    if rest > 0 { format!("{table}\n… and {rest} more\n") } else { format!("{table}\n") }
+}
+
+fn table() -> Table {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING).set_content_arrangement(ContentArrangement::Dynamic);
+    table
+}
+
+fn ability(accepts: Answer, mints: Answer) -> &'static str {
+    match (accepts, mints) {
+        (_, Answer::Yes) => "mints",
+        (Answer::Yes, _) => "accepts",
+        (Answer::No, _) => "rejects",
+        (Answer::Unknown, _) => "?",
+    }
+}
+
+fn readiness(readiness: Readiness) -> &'static str {
+    match readiness {
+        Readiness::Ready => "ready",
+        Readiness::Unready => "unready",
+        Readiness::Terminating => "terminating",
+    }
+}
+
+fn state(state: KeyState) -> &'static str {
+    match state {
+        KeyState::PreActivation => "pre-activation",
+        KeyState::ActiveForProcessing => "accept-only",
+        KeyState::Active => "active",
+        KeyState::Deactivated => "deactivated",
+        KeyState::Compromised => "compromised",
+        KeyState::Destroyed => "destroyed",
+        _ => "unknown",
+    }
+}
+
+fn reach(reach: Reach) -> &'static str {
+    match reach {
+        Reach::StoreOnly => "store only",
+        Reach::Rumoured => "rumoured",
+        Reach::Everywhere => "everywhere",
+    }
+}
+
+fn who(who: Who) -> &'static str {
+    match who {
+        Who::Policy => "policy",
+        Who::Safety => "safety",
+        Who::Evidence => "evidence",
+        Who::Time => "time",
+        Who::Human => "a human",
+    }
+}
+
+/// A fleet of thousands does not fit a screen; JSON has them all.
+const MOST_ROWS: usize = 40;
