@@ -55,15 +55,16 @@ fuzz_target!(|data: &[u8]| {
         }
 
         // As changes to a valid cookie, without escapes: those can be written in several ways and mean the same.
-        let value = text.replace("%2B", "+").replace("%2F", "/").replace("%3D", "=");
-        let mut changed = value.clone().into_bytes();
+        let original = text.replace("%2B", "+").replace("%2F", "/").replace("%3D", "=").into_bytes();
+        let mut changed = original.clone();
         for pair in data.chunks_exact(2).take(8) {
             let at = usize::from(pair[0]) * 7 % changed.len();
             // Never a `%`: it could spell the character that was there.
             changed[at] = if pair[1] & 0x7f == b'%' { b'A' } else { pair[1] & 0x7f };
         }
-        let changed = String::from_utf8(changed).expect("ASCII");
-        if changed != value {
+        // Compared byte by byte: the fuzzer watches `memcmp`, and would learn a valid cookie there that nobody forged.
+        if original.iter().zip(&changed).any(|(before, after)| before != after) {
+            let changed = String::from_utf8(changed).expect("ASCII");
             assert!(codec.open_with(&[key], &changed, NOW).is_err(), "a changed cookie was opened");
         }
     }

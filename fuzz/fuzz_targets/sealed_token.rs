@@ -44,8 +44,9 @@ fuzz_target!(|data: &[u8]| {
         let at = usize::from(pair[0]) * 7 % changed.len();
         changed[at] = pair[1] & 0x7f;
     }
-    let changed = String::from_utf8(changed).expect("ASCII");
-    if changed != text {
+    // Compared byte by byte: the fuzzer watches `memcmp`, and would learn a valid token there that nobody forged.
+    if text.bytes().zip(&changed).any(|(before, after)| before != *after) {
+        let changed = String::from_utf8(changed).expect("ASCII");
         assert!(RING.open(&context, &changed, NOW).is_err(), "a changed token was opened");
     }
 });
