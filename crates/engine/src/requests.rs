@@ -267,7 +267,8 @@ impl Session<'_> {
             .as_ref()
             .is_some_and(|dead| self.open().is_some_and(|open| open.id == dead.rotation) && dead.operation != "reload");
         self.note(Body::Human { action: HumanAction::Rotate, why: request.why.clone() })?;
-        if !continues && !(self.taken == Taken::FromTheDead && was_rotating) {
+        let over = self.taken == Taken::FromTheDead && was_rotating;
+        if !continues && !over {
             self.destroy_due().await?;
             self.open_rotation(request.mode, &request.why, None).await?;
             self.apply(&Event::PreflightPassed).await?;
