@@ -7,7 +7,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 /// Rotates the keys behind web sessions, under a live fleet, and logs nobody out.
 #[derive(Debug, Parser)]
 #[command(name = "keyroll", version, about, max_term_width = 110, propagate_version = true)]
-#[command(after_help = "To see it work: `keyroll demo`. For your own application: `init`, `lint`, `preflight`, `plan`, `rotate`, in this order;\nnothing is written to the key's store before `rotate`.\n\nExit codes: 0 done · 2 a plan has changes · 3 waiting at a gate · 4 preflight failed · 5 drift\n6 locked by another · 7 rolled back · 8 a human must decide · 64 usage · 130 interrupted, resumable · 1 other")]
+#[command(
+    after_help = "To see it work: `keyroll demo`. For your own application: `init`, `lint`, `preflight`, `plan`, `rotate`, in\nthis order; nothing is written to the key's store before `rotate`.\n\nExit codes: 0 done · 2 a plan has changes · 3 waiting at a gate · 4 preflight failed · 5 drift\n6 locked by another · 7 rolled back · 8 a human must decide · 64 usage · 130 interrupted, resumable · 1 other"
+)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) global: Global,

@@ -51,7 +51,8 @@ fn links_of_included_pages_lead_somewhere_in_the_book_too() {
         }
     }
     assert!(dead.is_empty(), "{}", dead.join("\n"));
-    let reference: BTreeSet<PathBuf> = markdown(&root().join("docs/reference")).iter().map(|path| normal(path)).collect();
+    let reference: BTreeSet<PathBuf> =
+        markdown(&root().join("docs/reference")).iter().map(|path| normal(path)).collect();
     let missing: Vec<_> = reference.difference(&included).collect();
     assert!(missing.is_empty(), "reference pages that the book does not show: {missing:?}");
 }
@@ -187,7 +188,9 @@ fn no_document_names_somebodys_machine_or_an_unfinished_thought() {
     let mut found = Vec::new();
     for page in pages() {
         for (number, line) in page.text.lines().enumerate() {
-            for trace in ["/work/", "/root/", "/home/", "index.crates.io", "pypi.org/simple", "worktree", "TODO", "FIXME"] {
+            for trace in
+                ["/work/", "/root/", "/home/", "index.crates.io", "pypi.org/simple", "worktree", "TODO", "FIXME"]
+            {
                 if line.contains(trace) {
                     found.push(format!("{}:{}: {trace}", page.name, number + 1));
                 }

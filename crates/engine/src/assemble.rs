@@ -36,7 +36,7 @@ pub fn assemble(key: &SessionKey, state_dir: &Path) -> Result<Assembly, Assemble
     Ok(Assembly {
         name: key.name.to_string(),
         config: key.hash(),
-        witnesses: witnesses(key, codec)?,
+        witnesses: witnesses(key, codec.as_ref())?,
         drain: drain(key)?,
         error_rates: error_rates(key)?,
         fingerprints: Arc::new(Fingerprints::new()),
@@ -263,18 +263,18 @@ fn command_fleet(
     fleets::CommandFleet::new(config).map_err(|source| AssembleError::Command { consumer: name.to_owned(), source })
 }
 
-fn witnesses(key: &SessionKey, codec: Option<Arc<dyn SessionCodec>>) -> Result<Vec<Arc<dyn Witness>>, AssembleError> {
+fn witnesses(key: &SessionKey, codec: Option<&Arc<dyn SessionCodec>>) -> Result<Vec<Arc<dyn Witness>>, AssembleError> {
     let mut witnesses: Vec<Arc<dyn Witness>> = Vec::new();
     if let Some(probe) = &key.probe {
         let failed = |source| AssembleError::Evidence { section: "probe", source };
-        if let Some(codec) = &codec {
+        if let Some(codec) = codec {
             let config = probe_config(probe)?;
             witnesses.push(Arc::new(evidence::Probe::new(Arc::clone(codec), config).map_err(failed)?));
         }
         if let Some(steps) = &probe.login {
             let failed = |source| AssembleError::Evidence { section: "probe.login", source };
-            let config = login_config(key, probe, steps.as_slice(), codec.as_deref())?;
-            witnesses.push(Arc::new(evidence::LoginWitness::new(config, codec.clone()).map_err(failed)?));
+            let config = login_config(key, probe, steps.as_slice(), codec.map(AsRef::as_ref))?;
+            witnesses.push(Arc::new(evidence::LoginWitness::new(config, codec.cloned()).map_err(failed)?));
         }
     }
     if let Some(report) = &key.evidence.report {

@@ -45,7 +45,10 @@ impl DrainBook {
 
     /// Adds a reading, and forgets readings in the middle once there are very many: pairs further apart prove the same.
     pub(crate) fn push(&mut self, reading: Reading) {
-        if self.readings.last().is_some_and(|last| last.at >= reading.at) {
+        if self.readings.last().is_some_and(|last| last.at == reading.at) {
+            self.readings.pop();
+        }
+        if self.readings.last().is_some_and(|last| last.at > reading.at) {
             // The store's clock went back; what was read before can't be put in order with what comes now.
             self.readings.clear();
         }
@@ -216,6 +219,13 @@ mod tests {
                 window_at_least: Millis(100)
             }
         );
+    }
+
+    #[test]
+    fn a_second_reading_in_the_same_moment_takes_the_place_of_the_first() {
+        let readings =
+            [reading(0, &[("a", Some(1))]), reading(100, &[("a", Some(1))]), reading(100, &[("a", Some(1))])];
+        assert!(matches!(observe(&readings, 100), DrainObservation::Counter { from: Millis(0), opened: 0, .. }));
     }
 
     #[test]

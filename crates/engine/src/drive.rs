@@ -412,14 +412,18 @@ impl Session<'_> {
     }
 
     /// Whether a closed rotation is to be followed by one that leaves a candidate for the next.
-    pub(crate) fn wants_standby(&self) -> bool {
-        let Some(machine) = self.machine() else { return false };
-        self.engine.assembly.policy.standby == Standby::Keep
+    pub(crate) fn wants_standby(&mut self) -> bool {
+        let forward = match self.machine() {
+            Some(machine) => {
+                machine.stage == Stage::Escrow && machine.direction == Direction::Forward && machine.halt.is_none()
+            }
+            None => self.ended_back == Direction::Forward,
+        };
+        let accepted = self.fields(0).configuration().map(|configuration| configuration.accept.len());
+        forward
+            && self.engine.assembly.policy.standby == Standby::Keep
             && self.stamp.standby.is_none()
-            && machine.stage == Stage::Escrow
-            && machine.direction == Direction::Forward
-            && machine.halt.is_none()
-            && self.engine.assembly.profile.accept_slots().hold(machine.others.len() + 1)
+            && accepted.is_some_and(|accepted| self.engine.assembly.profile.accept_slots().hold(accepted))
     }
 }
 

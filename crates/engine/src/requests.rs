@@ -4,7 +4,7 @@
 //! two effects. Where nobody drives, they are carried out here.
 
 use keyroll_adapters::stores::StoreError;
-use keyroll_keyring::{KeyId, Secret};
+use keyroll_keyring::{KeyId, KeyState, Secret};
 use keyroll_rotation::{Candidate, Direction, Event, Mode, Opening, Rotation, Stage};
 
 use crate::clock::{calendar, millis};
@@ -18,7 +18,8 @@ use crate::outcome::{ExitKind, Outcome};
 use crate::preflight::Lock;
 use crate::report::WaitReport;
 use crate::request::{
-    CompleteRequest, Overrides, ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest, UnlockRequest,
+    CompleteRequest, Compromised, Overrides, ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest, StoreLeak,
+    UnlockRequest,
 };
 use crate::session::{Change, Session, Taken};
 use crate::stamp::{Asked, OpenRotation, PendingRequest, StampBody};
@@ -266,7 +267,8 @@ impl Session<'_> {
             .as_ref()
             .is_some_and(|dead| self.open().is_some_and(|open| open.id == dead.rotation) && dead.operation != "reload");
         self.note(Body::Human { action: HumanAction::Rotate, why: request.why.clone() })?;
-        if !continues && !(self.taken == Taken::FromTheDead && was_rotating) {
+        let over = self.taken == Taken::FromTheDead && was_rotating;
+        if !continues && !over {
             self.destroy_due().await?;
             self.open_rotation(request.mode, &request.why, None).await?;
             self.apply(&Event::PreflightPassed).await?;
@@ -318,19 +320,40 @@ impl Session<'_> {
     }
 
     async fn revoke(&mut self, request: &RevokeRequest, asked: Asked) -> Result<Stop, EngineError> {
-        if self.stamp.open.is_some() {
+        if self.stamp.unfinished().is_some() {
             self.look_and_compare().await?;
             self.ask_now(asked, &request.why).await?;
         } else {
+            if request.compromised == Compromised::New {
+                return Err(EngineError::RefusedBecause {
+                    reason: "no rotation is in flight, so there is no new key: say `old` for the key in use, or `both`"
+                        .into(),
+                });
+            }
+            self.destroy_due().await?;
+            let escrowed = self.stamp.open.as_ref().map(|open| open.machine.outgoing);
+            self.stamp.parked = None;
             self.open_rotation(request.mode, &request.why, Some(request)).await?;
             let compromised = self.machine().map(|machine| machine.compromised.clone()).unwrap_or_default();
             let marks = compromised.iter().map(|id| self.mark(*id)).collect();
             let action = HumanAction::Revoke { mode: request.mode, compromised: marks };
             self.note(Body::Human { action, why: request.why.clone() })?;
+            if let Some(escrowed) = escrowed
+                && (request.compromised == Compromised::Both || request.store == StoreLeak::Possible)
+            {
+                // No member accepts it any more; it only must not come back, nor wait in escrow.
+                self.stamp.ledger.set_state(escrowed, KeyState::Compromised);
+                self.destroy(&[escrowed].into()).await?;
+            }
             self.apply(&Event::PreflightPassed).await?;
         }
         self.take_overrides(&request.overrides, &request.why).await?;
-        self.drive(Goal { until: None, patience: request.patience }).await
+        let goal = Goal { until: None, patience: request.patience };
+        let stop = self.drive(goal).await?;
+        if matches!(stop, Stop::Closed) && self.wants_standby() {
+            return self.add_standby(goal).await;
+        }
+        Ok(stop)
     }
 
     async fn decide(&mut self, asked: Asked, why: Why, what: &'static str) -> Result<Stop, EngineError> {
@@ -495,7 +518,7 @@ impl Session<'_> {
         let mut compromised = self.stamp.ledger.compromised();
         if let Some(leak) = leak {
             compromised.insert(outgoing);
-            if leak.store == crate::request::StoreLeak::Possible {
+            if leak.store == StoreLeak::Possible {
                 compromised.extend(self.stamp.standby);
                 compromised.extend(stores.iter().flat_map(|store| store.accept.iter().copied()));
             }

@@ -47,6 +47,9 @@ pub(crate) struct ReadSince<'a> {
     pub(crate) gate: &'a Gate,
 }
 
+/// Names one run of one member: its consumer's place, its name, its boot.
+pub(crate) type RunKey = (u16, MemberId, BootId);
+
 /// One listed member and the consumer that listed it.
 #[derive(Clone)]
 pub(crate) struct Listed {
@@ -147,7 +150,7 @@ pub(crate) async fn sweep(
 ) -> Result<Swept, EngineError> {
     let started = clock.boottime();
     let elapsed = || Timestamp(now.0.saturating_add(millis_u64(clock.boottime().saturating_sub(started))));
-    let mut shown: BTreeMap<(u16, MemberId, BootId), Showing> = BTreeMap::new();
+    let mut shown: BTreeMap<RunKey, Showing> = BTreeMap::new();
     let mut listed = list(consumers).await?;
     let mut round = 0;
     loop {
@@ -196,7 +199,7 @@ pub(crate) async fn sweep(
 
 impl Listed {
     /// Names the run.
-    pub(crate) fn key(&self) -> (u16, MemberId, BootId) {
+    pub(crate) fn key(&self) -> RunKey {
         (self.consumer, self.member.id.clone(), self.member.boot.clone())
     }
 }
@@ -241,7 +244,7 @@ async fn testify(
     members: Vec<Listed>,
     inquiry: &Inquiry<'_>,
     now: &(dyn Fn() -> Timestamp + Send + Sync),
-    captured: &[((u16, MemberId, BootId), Arc<CapturedSession>)],
+    captured: &[(RunKey, Arc<CapturedSession>)],
 ) -> Vec<(Listed, Testimony)> {
     let mut answers: Vec<(usize, Listed, Testimony)> = stream::iter(members.into_iter().enumerate())
         .map(|(place, listed)| async move {

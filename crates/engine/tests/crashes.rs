@@ -4,11 +4,11 @@ mod support;
 
 use keyroll_engine::journal::{JournalReader, audit};
 use keyroll_engine::{ExitKind, RotateRequest};
-use support::{FIRST_KEY, Fate, World, fate};
+use support::{FIRST_KEY, Fate, World, fate, folder};
 
 /// Kills a rotation at the n-th point (and again at the n-th point of the run that takes it up), until it ends.
 async fn killed_at(point: usize, kills: usize) -> Option<String> {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     let world = World::new(2);
     let mut killed = None;
     for _ in 0..kills {
@@ -16,7 +16,7 @@ async fn killed_at(point: usize, kills: usize) -> Option<String> {
         match fate(async move { engine.rotate(RotateRequest::default()).await }).await {
             Fate::Killed(at) => killed = Some(at),
             Fate::Ended(outcome) => {
-                let outcome = outcome.unwrap();
+                let outcome = (*outcome).unwrap();
                 assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
                 break;
             }
@@ -46,19 +46,28 @@ async fn killed_at(point: usize, kills: usize) -> Option<String> {
 
 #[tokio::test(start_paused = true)]
 async fn a_driver_killed_at_any_point_is_taken_up_and_loses_nobody() {
-    let mut points = Vec::new();
-    while let Some(at) = killed_at(points.len(), 1).await {
-        points.push(at);
-    }
-    println!("{} crash points", points.len());
-    assert!(points.len() > 100, "{points:#?}");
+    every_point(1).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_driver_killed_twice_in_a_row_is_taken_up_and_loses_nobody() {
-    let mut point = 0;
-    while killed_at(point, 2).await.is_some() {
-        point += 3;
-    }
-    assert!(point > 50);
+    every_point(2).await;
 }
+
+/// Every point with `KEYROLL_TEST_DEPTH=full`; otherwise one in a few, so that each stage and each kind of point is met.
+async fn every_point(kills: usize) {
+    let full = std::env::var("KEYROLL_TEST_DEPTH").is_ok_and(|depth| depth == "full");
+    let stride = if full { 1 } else { SAMPLE };
+    let (mut point, mut met) = (0, Vec::new());
+    while let Some(at) = killed_at(point, kills).await {
+        met.push(at);
+        point += stride;
+    }
+    assert!(met.len() * stride > 100, "the rotation has fewer crash points than it had: {met:#?}");
+    for stage in ["planned", "staged", "accepting", "promoting", "draining", "retiring", "closing"] {
+        assert!(met.iter().any(|at| at.starts_with(stage)), "{stage} was never killed: {met:#?}");
+    }
+}
+
+/// A prime, so that the points of a repeated pattern are all met in the end.
+const SAMPLE: usize = 7;

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyroll_engine::{
-    CompleteRequest, EngineError, ExitKind, Overrides, Patience, RevokeRequest, RollbackRequest, RotateRequest, UnlockRequest,
-    Why,
+    CompleteRequest, EngineError, ExitKind, Overrides, Patience, RevokeRequest, RollbackRequest, RotateRequest,
+    UnlockRequest, Why,
 };
 use keyroll_rotation::{RotationId, Stage};
-use support::{FIRST_KEY, World};
+use support::{FIRST_KEY, World, folder};
 
 fn until(stage: Stage) -> RotateRequest {
     RotateRequest { until: Some(stage), ..RotateRequest::default() }
@@ -31,12 +31,11 @@ async fn wait(span: u64) {
 
 #[tokio::test(start_paused = true)]
 async fn of_two_operators_one_goes_on_and_the_other_hears_its_name() {
-    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (here, there) = (folder(), folder());
     let world = World::new(2);
     let ada = world.engine_of(world.assembly(), here.path(), "ada", "here");
     let grace = world.engine_of(world.assembly(), there.path(), "grace", "there");
-    let (one, other) =
-        tokio::join!(ada.rotate(RotateRequest::default()), grace.rotate(RotateRequest::default()));
+    let (one, other) = tokio::join!(ada.rotate(RotateRequest::default()), grace.rotate(RotateRequest::default()));
     let (won, lost, name) = match (one, other) {
         (Ok(won), Err(lost)) => (won, lost, "ada"),
         (Err(lost), Ok(won)) => (won, lost, "grace"),
@@ -51,7 +50,7 @@ async fn of_two_operators_one_goes_on_and_the_other_hears_its_name() {
 
 #[tokio::test(start_paused = true)]
 async fn a_second_process_on_the_same_host_is_told_who_drives() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     let world = World::new(2);
     let engine = world.engine(dir.path());
     let driving = tokio::spawn(async move { engine.rotate(RotateRequest::default()).await });
@@ -63,7 +62,7 @@ async fn a_second_process_on_the_same_host_is_told_who_drives() {
 
 #[tokio::test(start_paused = true)]
 async fn pause_and_rollback_from_elsewhere_are_taken_between_two_effects() {
-    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (here, there) = (folder(), folder());
     let world = World::new(2);
     let engine = world.engine(here.path());
     let driving = tokio::spawn(async move { engine.rotate(RotateRequest::default()).await });
@@ -87,7 +86,7 @@ async fn pause_and_rollback_from_elsewhere_are_taken_between_two_effects() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lock_of_another_host_stands_until_a_person_unlocks_it_by_its_id() {
-    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (here, there) = (folder(), folder());
     let world = World::new(2);
     world.engine(here.path()).rotate(until(Stage::Accepting)).await.unwrap();
     let id = world.stamp()["open"]["id"].as_str().unwrap().to_owned();
@@ -110,7 +109,7 @@ async fn a_lock_of_another_host_stands_until_a_person_unlocks_it_by_its_id() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stale_operator_stops_when_another_has_taken_over() {
-    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (here, there) = (folder(), folder());
     let world = World::new(2);
     let engine = world.engine(here.path());
     let driving = tokio::spawn(async move { engine.rotate(RotateRequest::default()).await });
@@ -127,7 +126,7 @@ async fn a_stale_operator_stops_when_another_has_taken_over() {
 
 #[tokio::test(start_paused = true)]
 async fn a_foreign_write_halts_the_rotation_and_is_shown_and_its_undoing_lets_it_go_on() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     let world = World::new(2);
     world.engine(dir.path()).rotate(until(Stage::Promoting)).await.unwrap();
     let before = world.field("SECRET_KEY_BASE").unwrap();
@@ -143,7 +142,7 @@ async fn a_foreign_write_halts_the_rotation_and_is_shown_and_its_undoing_lets_it
 
 #[tokio::test(start_paused = true)]
 async fn a_foreign_write_can_be_overwritten_by_name() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     let world = World::new(2);
     world.engine(dir.path()).rotate(until(Stage::Promoting)).await.unwrap();
     world.foreign_write("SECRET_KEY_BASE_ACCEPT", None);
@@ -160,7 +159,7 @@ async fn a_foreign_write_can_be_overwritten_by_name() {
 
 #[tokio::test(start_paused = true)]
 async fn a_lost_t0_becomes_now_which_is_late_and_safe() {
-    let (here, there) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (here, there) = (folder(), folder());
     let world = World::new(2);
     let request = RotateRequest { patience: Patience::For(Duration::from_secs(40)), ..RotateRequest::default() };
     let outcome = world.engine(here.path()).rotate(request).await.unwrap();
@@ -178,7 +177,7 @@ async fn a_lost_t0_becomes_now_which_is_late_and_safe() {
 
 #[tokio::test(start_paused = true)]
 async fn a_neighbour_that_is_edited_during_the_drain_is_recorded_and_the_drain_begins_anew() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     let world = World::new(2);
     let engine = world.engine(dir.path());
     let driving = tokio::spawn(async move { engine.rotate(RotateRequest::default()).await });
@@ -195,7 +194,7 @@ async fn a_neighbour_that_is_edited_during_the_drain_is_recorded_and_the_drain_b
 
 #[tokio::test(start_paused = true)]
 async fn a_newer_stamp_is_refused_and_an_unreadable_one_is_an_error() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     let world = World::new(2);
     world.engine(dir.path()).rotate(until(Stage::Accepting)).await.unwrap();
     let good = world.stamp();
@@ -203,10 +202,7 @@ async fn a_newer_stamp_is_refused_and_an_unreadable_one_is_an_error() {
     let error = world.engine(dir.path()).rotate(RotateRequest::default()).await.unwrap_err();
     assert!(error.to_string().contains("newer keyroll"), "{error}");
     world.edit_stamp(|stamp| *stamp = serde_json::json!({"format": 1}));
-    assert!(matches!(
-        world.engine(dir.path()).rotate(RotateRequest::default()).await,
-        Err(EngineError::Stamp { .. })
-    ));
+    assert!(matches!(world.engine(dir.path()).rotate(RotateRequest::default()).await, Err(EngineError::Stamp { .. })));
     world.edit_stamp(|stamp| *stamp = good);
     let outcome = world.engine(dir.path()).rotate(RotateRequest::default()).await.unwrap();
     assert_eq!(outcome.exit, ExitKind::Done);
@@ -214,7 +210,7 @@ async fn a_newer_stamp_is_refused_and_an_unreadable_one_is_an_error() {
 
 #[tokio::test(start_paused = true)]
 async fn a_member_that_does_not_come_back_stops_the_roll_before_the_next_one() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     let world = World::new(3);
     world.faults(|faults| faults.does_not_come_back = Some("web-1".into()));
     let outcome = world.engine(dir.path()).rotate(RotateRequest::default()).await.unwrap();
@@ -230,7 +226,7 @@ async fn a_member_that_does_not_come_back_stops_the_roll_before_the_next_one() {
 
 #[tokio::test(start_paused = true)]
 async fn members_that_boot_from_an_older_version_are_reloaded_again_when_settle_has_passed() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     let world = World::new(2);
     world.set_stale(Duration::from_millis(1_500));
     world.set_warm_up(Duration::from_millis(700));
@@ -242,7 +238,7 @@ async fn members_that_boot_from_an_older_version_are_reloaded_again_when_settle_
 
 #[tokio::test(start_paused = true)]
 async fn churn_and_foreign_restarts_do_not_starve_a_gate() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     let world = World::new(3);
     let churn = {
         let world = Arc::clone(&world);
@@ -265,7 +261,7 @@ async fn churn_and_foreign_restarts_do_not_starve_a_gate() {
 
 #[tokio::test(start_paused = true)]
 async fn lost_answers_and_short_outages_are_lived_through() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     let world = World::new(2);
     let stammer = {
         let world = Arc::clone(&world);
@@ -288,7 +284,7 @@ async fn lost_answers_and_short_outages_are_lived_through() {
 
 #[tokio::test(start_paused = true)]
 async fn members_that_never_obey_end_in_a_question_to_a_person_that_names_them() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     let world = World::new(2);
     world.faults(|faults| {
         faults.stuck.insert("web-1".into());
@@ -301,15 +297,12 @@ async fn members_that_never_obey_end_in_a_question_to_a_person_that_names_them()
 
 #[tokio::test(start_paused = true)]
 async fn preflight_fails_where_the_probe_proves_nothing_and_nothing_is_written() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     let world = World::new(2);
     let mut assembly = world.assembly();
     assembly.witnesses.clear();
-    let error = world
-        .engine_of(assembly, dir.path(), "ada", "here")
-        .rotate(RotateRequest::default())
-        .await
-        .unwrap_err();
+    let error =
+        world.engine_of(assembly, dir.path(), "ada", "here").rotate(RotateRequest::default()).await.unwrap_err();
     assert_eq!(error.exit(), ExitKind::PreflightFailed, "{error:?}");
     assert!(world.stamps().is_empty());
     let empty = World::new(0);
@@ -319,10 +312,9 @@ async fn preflight_fails_where_the_probe_proves_nothing_and_nothing_is_written()
 
 #[tokio::test(start_paused = true)]
 async fn complete_and_revoke_without_anything_open_say_so_or_begin() {
-    let dir = tempfile::tempdir().unwrap();
+    let dir = folder();
     let world = World::new(1);
-    let request =
-        CompleteRequest { patience: Patience::None, overrides: Overrides::default(), why: Why::default() };
+    let request = CompleteRequest { patience: Patience::None, overrides: Overrides::default(), why: Why::default() };
     assert!(matches!(world.engine(dir.path()).complete(request).await, Err(EngineError::NothingOpen { .. })));
     let request = RevokeRequest {
         mode: keyroll_rotation::Mode::HardCutover,

@@ -176,8 +176,10 @@ impl Syntax for Variables {
             done = range.end;
         }
         out.extend_from_slice(&base[done..]);
-        if !is_ended && out.ends_with(line_break) {
-            out.truncate(out.len() - line_break.len());
+        // The line that is last now may end in another way than the file's first one did.
+        if !is_ended && out.ends_with(b"\n") {
+            let ending = if out.ends_with(b"\r\n") { 2 } else { 1 };
+            out.truncate(out.len() - ending);
         }
         let out = Secret::from_bytes(out);
         self.check_siblings(&base, out.expose())?;

@@ -61,7 +61,8 @@ pub(crate) fn engine_failure(error: EngineError, console: Console) -> Failure {
         }
         EngineError::StalePlan { .. } => Some("make a new plan: keyroll plan -o PLAN".to_owned()),
         EngineError::Foreign { .. } => Some(
-            "find out who wrote it; put it back as it was, or say `keyroll resume --overwrite-foreign-write`".to_owned(),
+            "find out who wrote it; put it back as it was, or say `keyroll resume --overwrite-foreign-write`"
+                .to_owned(),
         ),
         EngineError::Superseded { .. } => Some("keyroll status".to_owned()),
         EngineError::NothingOpen { .. } => Some("keyroll status".to_owned()),
@@ -192,8 +193,11 @@ fn confirm(args: &args::RevokeArgs, console: Console) -> Result<(), Failure> {
         return Ok(());
     }
     if !std::io::stdin().is_terminal() || !console.is_interactive() {
-        return Err(Failure::new(Exit::Human, "a revocation ends sessions, and nobody is here to say yes; nothing was changed")
-            .next("run it with --yes"));
+        return Err(Failure::new(
+            Exit::Human,
+            "a revocation ends sessions, and nobody is here to say yes; nothing was changed",
+        )
+        .next("run it with --yes"));
     }
     let mode = match args.mode {
         args::RevokeMode::Accelerated => "sessions under the leaked key end when the new one is accepted everywhere",

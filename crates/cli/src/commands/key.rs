@@ -29,8 +29,11 @@ fn generate(profile: &str, output: Option<&Path>, to_terminal: bool, console: Co
     match output {
         Some(path) => write_new(path, &text)?,
         None if console.stdout_is_terminal() && !to_terminal => {
-            return Err(Failure::new(Exit::Usage, "a key is not printed to a terminal, whose scrollback would keep it")
-                .next("redirect it to a file, use --output FILE, or say --to-terminal"));
+            return Err(Failure::new(
+                Exit::Usage,
+                "a key is not printed to a terminal, whose scrollback would keep it",
+            )
+            .next("redirect it to a file, use --output FILE, or say --to-terminal"));
         }
         None => console.secret(&text),
     }

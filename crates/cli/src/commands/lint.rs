@@ -45,7 +45,9 @@ pub(crate) fn run(args: &LintArgs, global: &Global, console: Console) -> Result<
 pub(crate) fn config_failure(err: &LoadError) -> Failure {
     match err {
         LoadError::Invalid(errors) => Failure::new(Exit::Usage, format!("the configuration is not valid\n{errors}")),
-        other => Failure::from_error(Exit::Usage, other).next("write one with `keyroll init`, or name it with --config"),
+        other => {
+            Failure::from_error(Exit::Usage, other).next("write one with `keyroll init`, or name it with --config")
+        }
     }
 }
 

@@ -35,11 +35,8 @@ pub(crate) fn verify(global: &Global, console: Console) -> Result<Exit, Failure>
 
 /// The checks, worst last, so that they stand at the prompt.
 pub(crate) fn text(report: &PreflightReport) -> String {
-    let verdict = if report.passed() {
-        "preflight passed; nothing was written"
-    } else {
-        "preflight failed; nothing was written"
-    };
+    let verdict =
+        if report.passed() { "preflight passed; nothing was written" } else { "preflight failed; nothing was written" };
     format!("{}{verdict}\n", checks(&report.checks))
 }
 

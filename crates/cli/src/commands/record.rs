@@ -35,8 +35,10 @@ fn verify(global: &Global, console: Console) -> Result<Exit, Failure> {
     let reader = open(&setup)?;
     let view = Arc::new(View::new(console));
     let (engine, interrupt) = setup.engine(&view)?;
-    let anchors =
-        { let _ = (&engine, &interrupt, engine_failure); Vec::new() }; //TMP
+    let anchors = {
+        let _ = (&engine, &interrupt, engine_failure);
+        Vec::new()
+    }; //TMP
     view.finish();
     let report = audit::verify(&reader, &anchors);
     let verdict = report.verdict();

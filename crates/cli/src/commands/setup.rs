@@ -47,7 +47,11 @@ pub(crate) fn load_config(global: &Global) -> Result<SessionKey, Failure> {
 }
 
 /// Runs `work` to its end. The first Ctrl-C (or SIGTERM) asks it to stop where it can be resumed; nothing is cut in two.
-pub(crate) fn block_on<T>(interrupt: Option<InterruptSender>, console: Console, work: impl Future<Output = T>) -> Result<T, Failure> {
+pub(crate) fn block_on<T>(
+    interrupt: Option<InterruptSender>,
+    console: Console,
+    work: impl Future<Output = T>,
+) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -85,7 +89,8 @@ fn state_root(global: &Global) -> Result<PathBuf, Failure> {
     }
     std::env::var_os("HOME").filter(|dir| !dir.is_empty()).map_or_else(
         || {
-            Err(Failure::new(Exit::Usage, "there is no place for the journal: HOME is not set").next("give --state-dir DIR"))
+            Err(Failure::new(Exit::Usage, "there is no place for the journal: HOME is not set")
+                .next("give --state-dir DIR"))
         },
         |home| Ok(PathBuf::from(home).join(".local/state/keyroll")),
     )

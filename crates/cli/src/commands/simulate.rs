@@ -91,7 +91,8 @@ fn loss(seed: u64, scenario: &Scenario, console: Console) -> Exit {
         Err(err) => (vec![err.to_string()], None),
     };
     let broken = broken.unwrap_or_else(|| "the run could not be told again".to_owned());
-    let text = format!("{}\nbroken: {broken}\ntell it again: keyroll simulate --runs 1 --seed {seed}\n", lines.join("\n"));
+    let text =
+        format!("{}\nbroken: {broken}\ntell it again: keyroll simulate --runs 1 --seed {seed}\n", lines.join("\n"));
     let document = serde_json::json!({
         "schema_version": SCHEMA_VERSION, "kind": "simulation", "seed": seed, "broken": broken, "story": lines,
     });

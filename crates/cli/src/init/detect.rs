@@ -70,7 +70,9 @@ fn rails(folder: &Path) -> Option<Found> {
     let has_gem = gems.as_deref().is_some_and(|text| {
         text.lines().any(|line| {
             let line = line.trim_start();
-            ["rails (", "actionpack (", "railties (", "gem \"rails\"", "gem 'rails'"].iter().any(|sign| line.starts_with(sign))
+            ["rails (", "actionpack (", "railties (", "gem \"rails\"", "gem 'rails'"]
+                .iter()
+                .any(|sign| line.starts_with(sign))
         })
     });
     let seen = match (&application, has_gem) {
@@ -80,9 +82,13 @@ fn rails(folder: &Path) -> Option<Found> {
         (None, false) => return None,
     };
     let store = read(folder, "config/initializers/session_store.rb");
-    let cookie = store.as_deref().and_then(|text| after(text, "key:")).or_else(|| application.as_deref().and_then(|text| after(text, "key:")));
+    let cookie = store
+        .as_deref()
+        .and_then(|text| after(text, "key:"))
+        .or_else(|| application.as_deref().and_then(|text| after(text, "key:")));
     let digest = application.as_deref().and_then(|text| {
-        let version = text.split("load_defaults").nth(1)?.trim_start().split(|c: char| !c.is_ascii_digit() && c != '.').next()?;
+        let version =
+            text.split("load_defaults").nth(1)?.trim_start().split(|c: char| !c.is_ascii_digit() && c != '.').next()?;
         let major: u32 = version.split('.').next()?.parse().ok()?;
         Some(if major >= 7 { "sha256" } else { "sha1" })
     });
@@ -109,7 +115,8 @@ fn flask(folder: &Path) -> Option<Found> {
 fn express(folder: &Path) -> Option<Found> {
     let package: serde_json::Value = serde_json::from_str(&read(folder, "package.json")?).ok()?;
     let dependencies = package.get("dependencies")?.as_object()?;
-    let session = ["express-session", "cookie-session", "express"].into_iter().find(|name| dependencies.contains_key(*name))?;
+    let session =
+        ["express-session", "cookie-session", "express"].into_iter().find(|name| dependencies.contains_key(*name))?;
     Some(Found {
         framework: Framework::Express,
         seen: format!("`{session}` in package.json"),
@@ -123,7 +130,8 @@ fn requirement(folder: &Path, package: &str) -> Option<String> {
     let asks = |text: &str| {
         text.lines().any(|line| {
             let line = line.trim().trim_matches(['"', '\'', ',']).to_lowercase();
-            line.strip_prefix(package).is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-' || c == '_'))
+            line.strip_prefix(package)
+                .is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '-' || c == '_'))
         })
     };
     ["requirements.txt", "pyproject.toml", "Pipfile"]
@@ -137,7 +145,8 @@ fn after(text: &str, sign: &str) -> Option<String> {
     let rest = text.split(sign).nth(1)?.trim_start();
     let quote = rest.chars().next().filter(|c| matches!(c, '"' | '\''))?;
     let value = rest[1..].split(quote).next()?;
-    (!value.is_empty() && value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))).then(|| value.to_owned())
+    (!value.is_empty() && value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')))
+        .then(|| value.to_owned())
 }
 
 /// A file of the project, if it is text of a sane size.
@@ -172,7 +181,10 @@ mod tests {
     fn rails_shows_itself_with_cookie_and_digest() {
         let dir = project(&[
             ("config/application.rb", "module Shop\n class Application\n  config.load_defaults 7.1\n end\nend\n"),
-            ("config/initializers/session_store.rb", "Rails.application.config.session_store :cookie_store, key: '_shop'\n"),
+            (
+                "config/initializers/session_store.rb",
+                "Rails.application.config.session_store :cookie_store, key: '_shop'\n",
+            ),
             ("Gemfile.lock", "GEM\n  specs:\n    rails (7.1.5)\n"),
         ]);
         let found = detect(dir.path());
@@ -190,7 +202,10 @@ mod tests {
 
     #[test]
     fn python_and_node_projects_show_themselves() {
-        assert_eq!(names(&[("manage.py", "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'shop.settings')")]), ["django"]);
+        assert_eq!(
+            names(&[("manage.py", "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'shop.settings')")]),
+            ["django"]
+        );
         assert_eq!(names(&[("requirements.txt", "Django>=5\n")]), ["django"]);
         assert_eq!(names(&[("requirements.txt", "flask==3.1.1\n")]), ["flask"]);
         assert_eq!(names(&[("app.py", "from flask import Flask\n")]), ["flask"]);

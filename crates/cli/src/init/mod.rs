@@ -80,10 +80,7 @@ fn choose(found: Vec<Found>, console: Console) -> Result<Found, Failure> {
             .next("say which with --profile"));
     }
     let answer = ask(&format!("Which of {} holds the key?", names.join(", ")), names[0], console);
-    found
-        .into_iter()
-        .find(|one| one.framework.name() == answer)
-        .ok_or_else(|| unknown_framework(&answer))
+    found.into_iter().find(|one| one.framework.name() == answer).ok_or_else(|| unknown_framework(&answer))
 }
 
 fn env_file(folder: &Path, console: Console) -> PathBuf {

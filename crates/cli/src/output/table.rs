@@ -85,16 +85,23 @@ fn keys(keys: &[KeyStatus], now: jiff::Timestamp) -> String {
     table.set_header(["key", "state", "reach", "fingerprint", ""]);
     for key in keys {
         let fingerprint = key.fingerprint.as_ref().map_or_else(|| "(too weak for one)".to_owned(), ToString::to_string);
-        let until =
-            key.destroy_after.map(|after| format!("destroyed in {}", span(after, now))).unwrap_or_default();
-        table.add_row([key.id.to_string(), state(key.state).to_owned(), reach(key.reach).to_owned(), fingerprint, until]);
+        let until = key.destroy_after.map(|after| format!("destroyed in {}", span(after, now))).unwrap_or_default();
+        table.add_row([
+            key.id.to_string(),
+            state(key.state).to_owned(),
+            reach(key.reach).to_owned(),
+            fingerprint,
+            until,
+        ]);
     }
     format!("{table}\n")
 }
 
 fn members(members: &[MemberStatus], keys: &[KeyStatus]) -> String {
-    let shown: Vec<_> =
-        keys.iter().filter(|key| members.iter().any(|member| member.keys.iter().any(|seen| seen.key == key.id))).collect();
+    let shown: Vec<_> = keys
+        .iter()
+        .filter(|key| members.iter().any(|member| member.keys.iter().any(|seen| seen.key == key.id)))
+        .collect();
     let mut table = table();
     let mut header = vec!["member".to_owned(), String::new()];
     header.extend(shown.iter().map(|key| key.id.to_string()));

@@ -36,7 +36,10 @@ pub(crate) struct Scenario {
 }
 
 impl Scenario {
-    pub(crate) fn usual(name: &'static str, script: impl FnOnce(&mut Lab) -> Result<(), String> + Send + 'static) -> Self {
+    pub(crate) fn usual(
+        name: &'static str,
+        script: impl FnOnce(&mut Lab) -> Result<(), String> + Send + 'static,
+    ) -> Self {
         Self::new(name, Depth::Usual, script)
     }
 
@@ -86,7 +89,8 @@ impl Lab {
         let dir = tempfile::Builder::new().prefix("keyroll-rails-").tempdir().map_err(text)?;
         let ports = free_ports(3)?;
         let first_key = random_key()?;
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(text)?;
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(text)?;
         let mut lab = Self {
             dir,
             ports,
@@ -198,11 +202,7 @@ impl Lab {
         });
         let payload = payload.to_string();
         let key = Key::single(KeyId(1), self.first_key.duplicate());
-        let mint = Mint {
-            payload: payload.as_bytes(),
-            issued_at: UnixTime(0),
-            expires_at: None,
-        };
+        let mint = Mint { payload: payload.as_bytes(), issued_at: UnixTime(0), expires_at: None };
         let token = codec.mint(&key, &mint).map_err(text)?;
         Ok(Session { cookie: format!("{COOKIE}={token}"), user: user.to_owned() })
     }
@@ -240,7 +240,8 @@ impl Lab {
         let forged = self.forge("alice")?;
         self.is_accepted(&forged)?;
         let env = std::fs::read_to_string(self.env_path()).map_err(text)?;
-        let keys = env.lines().filter(|line| line.starts_with("SECRET_KEY_BASE")).flat_map(|line| line.split(['=', ',']));
+        let keys =
+            env.lines().filter(|line| line.starts_with("SECRET_KEY_BASE")).flat_map(|line| line.split(['=', ',']));
         match keys.filter(|word| word.len() == 128).count() {
             1 => Ok(()),
             count => Err(format!("the environment file holds {count} keys after the rollback")),
@@ -278,10 +279,7 @@ impl Lab {
         })
     }
 
-    pub(crate) fn finish_with(
-        &mut self,
-        judge: impl FnOnce(&Sessions) -> Result<(), String>,
-    ) -> Result<(), String> {
+    pub(crate) fn finish_with(&mut self, judge: impl FnOnce(&Sessions) -> Result<(), String>) -> Result<(), String> {
         self.send_users_home()?;
         judge(self.sessions.as_ref().ok_or("nobody browsed")?)
     }
@@ -315,7 +313,8 @@ impl Lab {
     }
 
     fn let_users_in(&mut self) -> Result<(), String> {
-        let replicas: Vec<SocketAddr> = self.ports.iter().map(|port| SocketAddr::from(([127, 0, 0, 1], *port))).collect();
+        let replicas: Vec<SocketAddr> =
+            self.ports.iter().map(|port| SocketAddr::from(([127, 0, 0, 1], *port))).collect();
         if self.front.is_none() {
             self.front = Some(self.runtime.block_on(Front::start(replicas)).map_err(text)?);
         }
@@ -339,7 +338,8 @@ impl Lab {
         loop {
             let output = self.fleet_command(&["list"]).output().map_err(text)?;
             let members: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-            let ready = members.as_array().is_some_and(|all| all.len() == 3 && all.iter().all(|one| one["state"] == "ready"));
+            let ready =
+                members.as_array().is_some_and(|all| all.len() == 3 && all.iter().all(|one| one["state"] == "ready"));
             if ready {
                 return Ok(());
             }
@@ -479,9 +479,12 @@ impl Background {
             return Ok(());
         }
         let mut said = String::new();
-        for pipe in [self.child.stdout.take().map(|pipe| Box::new(pipe) as Box<dyn std::io::Read>), self.child.stderr.take().map(|pipe| Box::new(pipe) as Box<dyn std::io::Read>)]
-            .into_iter()
-            .flatten()
+        for pipe in [
+            self.child.stdout.take().map(|pipe| Box::new(pipe) as Box<dyn std::io::Read>),
+            self.child.stderr.take().map(|pipe| Box::new(pipe) as Box<dyn std::io::Read>),
+        ]
+        .into_iter()
+        .flatten()
         {
             let mut pipe = pipe;
             let _ = pipe.read_to_string(&mut said);

@@ -4,7 +4,6 @@
 
 mod lab;
 
-
 use std::time::Duration;
 
 use keyroll_testkit::{Need, Suite};
@@ -16,9 +15,7 @@ fn main() {
         if scenario.depth == Depth::Full && !lab::full_depth() {
             continue;
         }
-        suite = suite.test_with(scenario.name, &[Need::Rails], move || {
-            scenario.run().map_err(Into::into)
-        });
+        suite = suite.test_with(scenario.name, &[Need::Rails], move || scenario.run().map_err(Into::into));
     }
     suite.run()
 }
@@ -54,7 +51,9 @@ fn scenarios() -> Vec<Scenario> {
         }),
         Scenario::usual("a planned cutover ends the sessions, and its rollback brings them back", |lab| {
             lab.send_users_home()?;
-            let before = lab.log_in("alice")?;
+            // One that outlives the two restarts, under the key that is about to go.
+            let before = lab.forge("alice")?;
+            lab.is_accepted(&before)?;
             lab.keyroll(&["rotate", "--mode", "cutover"]).exits(0)?;
             lab.is_refused(&before)?;
             let between = lab.log_in("bob")?;
@@ -82,12 +81,9 @@ fn scenarios() -> Vec<Scenario> {
             lab.old_key_is_dead()
         }),
     ];
-    for (stage, depth) in [
-        ("accepting", Depth::Full),
-        ("promoting", Depth::Usual),
-        ("draining", Depth::Full),
-        ("retiring", Depth::Usual),
-    ] {
+    for (stage, depth) in
+        [("accepting", Depth::Full), ("promoting", Depth::Usual), ("draining", Depth::Full), ("retiring", Depth::Usual)]
+    {
         all.push(Scenario::new(leak(format!("rollback from {stage} logs nobody out")), depth, move |lab| {
             lab.keyroll(&["rotate", "--until", stage]).exits(3)?;
             lab.keyroll(&["rollback"]).exits(0)?;

@@ -3,7 +3,7 @@
 //!
 //! It decides nothing about rotations. Whether a session was lost is told by the users alone, who try every member at every
 //! moment at which the driver might be killed.
-#![allow(dead_code, reason = "each test file uses another part of it")]
+#![expect(dead_code, reason = "each test file uses another part of it")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -680,14 +680,14 @@ pub(crate) enum Fate {
     /// It was killed at this point.
     Killed(String),
     /// It came to an end.
-    Ended(Result<Outcome, EngineError>),
+    Ended(Box<Result<Outcome, EngineError>>),
 }
 
 /// Runs a driver that may be killed.
 pub(crate) async fn fate(run: impl Future<Output = Result<Outcome, EngineError>> + Send + 'static) -> Fate {
     silence_kills();
     match tokio::spawn(run).await {
-        Ok(ended) => Fate::Ended(ended),
+        Ok(ended) => Fate::Ended(Box::new(ended)),
         Err(error) => match error.into_panic().downcast::<Killed>() {
             Ok(killed) => Fate::Killed(killed.0),
             Err(panic) => std::panic::resume_unwind(panic),
@@ -705,6 +705,13 @@ fn silence_kills() {
             }
         }));
     });
+}
+
+/// A state folder in memory where there is one, because a journal syncs every line.
+pub(crate) fn folder() -> tempfile::TempDir {
+    let memory = std::path::Path::new("/dev/shm");
+    let folder = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    folder.expect("a temporary folder can be made")
 }
 
 /// Keeps every notice, as JSON.

@@ -167,6 +167,11 @@ fn a_variable_comes_and_goes_without_a_trace() {
     }
     let exported = edit(Dotenv, "export KEY=a\nB=1\n", Some("a"), Some("b"));
     assert_eq!(exported.as_deref(), Ok("export KEY=a\nexport OLD=b\nB=1\n"));
+    // A last line without a break goes with the whole break before it, whichever the file's first one was.
+    for dialect in ALL {
+        let mixed = edit(dialect, "AAAA='\nB='\r\nKEY=\"\"\r\nOLD=\"\"", Some("a"), None);
+        assert_eq!(mixed.as_deref(), Ok("AAAA='\nB='\r\nKEY=\"a\""), "{dialect:?}");
+    }
     // Where none is there, they come last.
     assert_eq!(edit(Common, "A=1", Some("a"), Some("b")).as_deref(), Ok("A=1\nKEY=a\nOLD=b"));
     assert_eq!(edit(Common, "", Some("a"), None).as_deref(), Ok("KEY=a\n"));
