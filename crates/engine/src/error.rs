@@ -119,8 +119,8 @@ impl EngineError {
         match self {
             Self::Locked { .. } | Self::Superseded { .. } => ExitKind::Locked,
             Self::Preflight { .. } => ExitKind::PreflightFailed,
-            Self::StalePlan { .. } | Self::HumanMustDecide { .. } => ExitKind::HumanMustDecide,
-            Self::Foreign { .. } => ExitKind::Drift,
+            Self::HumanMustDecide { .. } => ExitKind::HumanMustDecide,
+            Self::Foreign { .. } | Self::StalePlan { .. } => ExitKind::Drift,
             Self::Interrupted => ExitKind::Interrupted,
             _ => ExitKind::Failed,
         }
