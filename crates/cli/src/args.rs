@@ -8,7 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[derive(Debug, Parser)]
 #[command(name = "keyroll", version, about, max_term_width = 110, propagate_version = true)]
 #[command(
-    after_help = "To see it work: `keyroll demo`. For your own application: `init`, `lint`, `preflight`, `plan`, `rotate`, in\nthis order; nothing is written to the key's store before `rotate`.\n\nExit codes: 0 done · 2 a plan has changes · 3 waiting at a gate · 4 preflight failed · 5 drift\n6 locked by another · 7 rolled back · 8 a human must decide · 64 usage · 130 interrupted, resumable · 1 other"
+    after_help = "To see it work: keyroll demo. For your own application, in this order: init, lint, preflight, plan,\nrotate. Nothing is written to the key's store before `rotate`.\n\nExit codes: 0 done · 2 a plan has changes · 3 waiting at a gate · 4 preflight failed · 5 drift\n6 locked by another · 7 rolled back · 8 a human must decide · 64 usage\n130 interrupted, resumable · 1 other"
 )]
 pub(crate) struct Cli {
     #[command(flatten)]
@@ -26,7 +26,7 @@ pub(crate) struct Global {
     /// Text for people, or JSON for machines
     #[arg(long, global = true, help_heading = EVERYWHERE, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
-    /// Where the journal lives [default: `$XDG_STATE_HOME/keyroll/NAME`]
+    /// Where the journal lives [default: $XDG_STATE_HOME/keyroll]
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", env = "KEYROLL_STATE_DIR")]
     pub(crate) state_dir: Option<PathBuf>,
     /// Who drives, for the lock and the audit record [default: the user's name]
@@ -47,17 +47,17 @@ pub(crate) enum Format {
 pub(crate) enum Command {
     /// Write a keyroll.yaml for the project in this folder
     Init(InitArgs),
-    /// Check everything that a rotation needs, with real sessions on every process; nothing is written
+    /// Check all that a rotation needs, on every process; nothing is written
     Preflight,
     /// Show every write, reload and gate of a rotation, in order; nothing is written
     Plan(PlanArgs),
     /// Rotate the key; interrupt it whenever you like, the same command goes on
     Rotate(RotateArgs),
-    /// Take an open rotation to its end, or say who says no; after escrow, destroy the old key
+    /// Take an open rotation to its end; after escrow, destroy the old key
     Complete(CompleteArgs),
     /// Show where the rotation stands
     Status(StatusArgs),
-    /// Say why the rotation waits: policy, safety, evidence, time or a human (exit 3 while it does)
+    /// Say who says no: policy, safety, evidence, time or a human
     Explain,
     /// Hold the rotation before its next effect
     Pause(Reasons),
@@ -78,7 +78,7 @@ pub(crate) enum Command {
     Audit(AuditCommand),
     /// Take the lock from an operator whose machine is gone for good
     Unlock(UnlockArgs),
-    /// Try this configuration over a simulated fleet, thousands of times; nothing real is touched
+    /// Try this configuration over a simulated fleet, thousands of times
     Simulate(SimulateArgs),
     /// Watch a key being rotated under real processes with users on them
     Demo(DemoArgs),
