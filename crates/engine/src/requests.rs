@@ -32,7 +32,8 @@ impl Engine {
         let stamp = self.unlocked().await?;
         let continues = stamp.as_ref().is_some_and(|stamp| stamp.unfinished().is_some());
         if !continues {
-            let report = self.preflight_checks(request.mode, Lock::Asked).await;
+            let rule = request.overrides.evidence.unwrap_or(self.assembly.policy.settings.evidence);
+            let report = self.preflight_checks(request.mode, Lock::Asked, rule).await;
             if !report.passed() {
                 return Err(EngineError::Preflight { report: Box::new(report) });
             }
@@ -295,9 +296,15 @@ impl Session<'_> {
 
     async fn complete(&mut self, request: &CompleteRequest) -> Result<Stop, EngineError> {
         self.note(Body::Human { action: HumanAction::Complete, why: request.why.clone() })?;
+        let was_open = self.stamp.unfinished().is_some();
         self.destroy_due().await?;
         self.take_overrides(&request.overrides, &request.why).await?;
-        self.drive(Goal { until: None, patience: request.patience }).await
+        let goal = Goal { until: None, patience: request.patience };
+        let stop = self.drive(goal).await?;
+        if matches!(stop, Stop::Closed) && was_open && self.wants_standby() {
+            return self.add_standby(goal).await;
+        }
+        Ok(stop)
     }
 
     async fn roll_back(&mut self, request: &RollbackRequest) -> Result<Stop, EngineError> {
@@ -573,9 +580,6 @@ impl Session<'_> {
         self.note(body)?;
         self.note_state()?;
         self.commit_stamp().await?;
-        for store in &engine.assembly.stores {
-            store.sweep().await?;
-        }
         self.publish(None)
     }
 

@@ -165,7 +165,19 @@ impl<'e> Session<'e> {
         if self.taken == Taken::FromTheDead {
             self.dead.clone_from(&before);
         }
-        self.lock_stores(before).await
+        let continued = self.stamp.audit.clone().filter(|from| {
+            // Another machine's journal holds what came before; the record says where it is to be read on.
+            self.journal.anchor().is_none_or(|own| own.journal != from.journal)
+        });
+        self.lock_stores(before).await?;
+        if let Some(from) = continued {
+            self.note(Body::Continued { from })?;
+        }
+        for place in 0..self.views.len() {
+            // What a writer that was killed left lying is removed, now that nobody else writes.
+            self.store(place)?.sweep().await?;
+        }
+        Ok(())
     }
 
     /// Writes the lock into each store.
