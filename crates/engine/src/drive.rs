@@ -21,7 +21,7 @@ use crate::preflight::Lock;
 use crate::report::{Notice, Resumed, WaitReport};
 use crate::request::{Compromised, Patience, StoreLeak};
 use crate::session::{Session, Touched};
-use crate::stamp::{Asked, LastRotation, PendingRequest, WeakEvidence};
+use crate::stamp::{Asked, LastRotation, OpenRotation, PendingRequest, WeakEvidence};
 use crate::sweep;
 use crate::world::FieldsSay;
 
@@ -109,7 +109,7 @@ impl Session<'_> {
             Next::Wait(_) if machine.stage == Stage::Escrow && machine.halt.is_none() => Ok(Some(Stop::Closed)),
             Next::Wait(_) if machine.stage == Stage::Planned && machine.halt.is_none() => {
                 // The process that opened it died before it could say that preflight had passed.
-                let report = self.engine.preflight_checks(machine.mode, Lock::Held).await;
+                let report = self.engine.preflight_checks(machine.mode, Lock::Held, machine.settings.evidence).await;
                 if !report.passed() {
                     return Err(EngineError::Preflight { report: Box::new(report) });
                 }
@@ -202,7 +202,9 @@ impl Session<'_> {
             // Withdrawn: the candidate is gone and the key before was never out of use.
             self.ended_back = Direction::Back;
         }
-        if let Some(mut parked) = self.stamp.parked.take() {
+        let in_use =
+            |parked: &OpenRotation| open.machine.stores.iter().all(|store| store.active == parked.machine.incoming);
+        if let Some(mut parked) = self.stamp.parked.take().filter(in_use) {
             // The rotation in escrow knows of the key that was added meanwhile, so that it can still be rolled back.
             parked.machine.stores.clone_from(&open.machine.stores);
             let pair = [parked.machine.incoming, parked.machine.outgoing];

@@ -74,10 +74,10 @@ pub(crate) struct Sighting {
 impl Engine {
     /// Checks everything that can be checked before anything is written; calibrates the probe on every member.
     pub async fn preflight(&self) -> PreflightReport {
-        self.preflight_checks(Mode::Staged, Lock::Asked).await
+        self.preflight_checks(Mode::Staged, Lock::Asked, self.assembly.policy.settings.evidence).await
     }
 
-    pub(crate) async fn preflight_checks(&self, mode: Mode, lock: Lock) -> PreflightReport {
+    pub(crate) async fn preflight_checks(&self, mode: Mode, lock: Lock, rule: EvidenceRule) -> PreflightReport {
         let mut checks = Checks::default();
         let views = self.check_stores(&mut checks).await;
         if let Some(views) = views {
@@ -87,7 +87,7 @@ impl Engine {
             }
             let configuration = self.check_keys(&views, &sighting, mode, &mut checks);
             self.check_lifetimes(mode, &mut checks);
-            self.check_members(&sighting, configuration.as_ref(), &mut checks).await;
+            self.check_members(&sighting, configuration.as_ref(), rule, &mut checks).await;
         }
         self.check_clock(&mut checks).await;
         PreflightReport { schema_version: SCHEMA_VERSION, checks: checks.0 }
@@ -259,6 +259,7 @@ impl Engine {
         &self,
         sighting: &Sighting,
         configuration: Option<&WorldConfiguration>,
+        rule: EvidenceRule,
         checks: &mut Checks,
     ) {
         for caution in self.assembly.consumers.iter().flat_map(|consumer| consumer.fleet.describe().cautions) {
@@ -297,12 +298,18 @@ impl Engine {
             return;
         }
         if let Some(configuration) = configuration {
-            self.calibrate(sighting, configuration, checks).await;
+            self.calibrate(sighting, configuration, rule, checks).await;
         }
     }
 
     /// Asks every member about the keys that are in use and about one that nobody ever used.
-    async fn calibrate(&self, sighting: &Sighting, configuration: &WorldConfiguration, checks: &mut Checks) {
+    async fn calibrate(
+        &self,
+        sighting: &Sighting,
+        configuration: &WorldConfiguration,
+        rule: EvidenceRule,
+        checks: &mut Checks,
+    ) {
         let (random, decoy) = match (self.assembly.profile.candidate(RANDOM), self.assembly.profile.candidate(DECOY)) {
             (Ok(random), Ok(decoy)) => (random, decoy),
             (Err(error), _) | (_, Err(error)) => {
@@ -327,7 +334,6 @@ impl Engine {
         };
         let mut roster = Roster::default();
         let now = Timestamp(millis(self.clock.now()).0);
-        let rule = self.assembly.policy.settings.evidence;
         for showing in sweep::ask(listed, &mut roster, &inquiry, self.clock.as_ref(), now).await {
             for (observation, status) in showing.observations.iter().zip(&showing.status) {
                 let name = match &status.worker {

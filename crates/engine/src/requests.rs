@@ -4,10 +4,11 @@
 //! two effects. Where nobody drives, they are carried out here.
 
 use keyroll_adapters::stores::StoreError;
-use keyroll_keyring::{KeyId, KeyState, Secret};
-use keyroll_rotation::{Candidate, Direction, Event, Mode, Opening, Rotation, Stage};
+use keyroll_keyring::{KeyId, KeyState};
+use keyroll_rotation::{Event, Mode, Rotation, Stage};
 
 use crate::clock::{calendar, millis};
+use crate::conclusion::Expected;
 use crate::drive::{Goal, Stop};
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -16,7 +17,6 @@ use crate::journal::{Body, HumanAction, Journal, JournalError, Why};
 use crate::lock::{LockHolder, ProcessIdentity, Vitality};
 use crate::outcome::{ExitKind, Outcome};
 use crate::preflight::Lock;
-use crate::report::WaitReport;
 use crate::request::{
     CompleteRequest, Compromised, Overrides, ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest, StoreLeak,
     UnlockRequest,
@@ -32,7 +32,8 @@ impl Engine {
         let stamp = self.unlocked().await?;
         let continues = stamp.as_ref().is_some_and(|stamp| stamp.unfinished().is_some());
         if !continues {
-            let report = self.preflight_checks(request.mode, Lock::Asked).await;
+            let rule = request.overrides.evidence.unwrap_or(self.assembly.policy.settings.evidence);
+            let report = self.preflight_checks(request.mode, Lock::Asked, rule).await;
             if !report.passed() {
                 return Err(EngineError::Preflight { report: Box::new(report) });
             }
@@ -242,13 +243,6 @@ impl Engine {
     }
 }
 
-/// Where the operator expects to end.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Expected {
-    Forward,
-    Back,
-}
-
 impl StampBody {
     /// The rotation that is still to be driven; one in escrow is closed for whoever asks for a new one.
     pub(crate) fn unfinished(&self) -> Option<&OpenRotation> {
@@ -295,9 +289,15 @@ impl Session<'_> {
 
     async fn complete(&mut self, request: &CompleteRequest) -> Result<Stop, EngineError> {
         self.note(Body::Human { action: HumanAction::Complete, why: request.why.clone() })?;
+        let was_open = self.stamp.unfinished().is_some();
         self.destroy_due().await?;
         self.take_overrides(&request.overrides, &request.why).await?;
-        self.drive(Goal { until: None, patience: request.patience }).await
+        let goal = Goal { until: None, patience: request.patience };
+        let stop = self.drive(goal).await?;
+        if matches!(stop, Stop::Closed) && was_open && self.wants_standby() {
+            return self.add_standby(goal).await;
+        }
+        Ok(stop)
     }
 
     async fn roll_back(&mut self, request: &RollbackRequest) -> Result<Stop, EngineError> {
@@ -487,256 +487,6 @@ impl Session<'_> {
         match Asked::overrides(overrides) {
             Some(asked) => self.ask_now(asked, why).await,
             None => Ok(()),
-        }
-    }
-
-    /// Opens a rotation from the world as it is, and gives keys that were there before Keyroll their ids.
-    async fn open_rotation(&mut self, mode: Mode, why: &Why, leak: Option<&RevokeRequest>) -> Result<(), EngineError> {
-        self.look().await?;
-        let engine = self.engine;
-        for view in &self.views {
-            world::adopt(
-                &engine.assembly.profile,
-                &mut self.stamp.ledger,
-                &mut self.materials,
-                &engine.assembly.fingerprints,
-                &view.document.fields,
-            )?;
-        }
-        let mut stores = Vec::new();
-        for place in 0..self.views.len() {
-            match self.fields(place) {
-                world::FieldsSay::Configuration(configuration) => stores.push(configuration),
-                world::FieldsSay::Foreign(found) => {
-                    return Err(EngineError::Foreign { location: self.views[place].location.clone(), found });
-                }
-            }
-        }
-        let Some(outgoing) = stores.first().map(|store| store.active) else {
-            return Err(EngineError::RefusedBecause { reason: "the configuration names no store".into() });
-        };
-        let mut compromised = self.stamp.ledger.compromised();
-        if let Some(leak) = leak {
-            compromised.insert(outgoing);
-            if leak.store == StoreLeak::Possible {
-                compromised.extend(self.stamp.standby);
-                compromised.extend(stores.iter().flat_map(|store| store.accept.iter().copied()));
-            }
-        }
-        let standby = self.stamp.standby.filter(|standby| {
-            mode != Mode::Standby
-                && !compromised.contains(standby)
-                && stores.iter().all(|store| store.accept.contains(standby))
-        });
-        let (incoming, candidate) = match standby {
-            Some(standby) => (standby, Candidate::Standby),
-            None => (self.stamp.ledger.next(), Candidate::Fresh),
-        };
-        let now = self.now().await?;
-        // Only keys that are somewhere can be compromised in this rotation; the ledger remembers the others.
-        let present: std::collections::BTreeSet<KeyId> =
-            stores.iter().flat_map(|store| store.accept.iter().copied()).collect();
-        let machine = Rotation::open(Opening {
-            mode,
-            outgoing,
-            incoming,
-            candidate,
-            compromised: compromised.intersection(&present).copied().collect(),
-            stores,
-            settings: engine.assembly.policy.settings.clone(),
-            now,
-        })
-        .map_err(EngineError::Refused)?;
-        let id = match &self.stamp.lock {
-            Some(lock) if self.stamp.open.is_none() => lock.rotation.clone(),
-            _ => engine.new_rotation_id()?,
-        };
-        self.stamp.open = Some(OpenRotation {
-            id: id.clone(),
-            machine,
-            opened_at: calendar(now),
-            opened_by: engine.operator.name.clone(),
-            why: why.clone(),
-            plan_hash: engine.world_hash(&self.views),
-        });
-        if let Some(lock) = &mut self.stamp.lock {
-            lock.rotation = id;
-        }
-        let body = Body::Opened {
-            mode,
-            outgoing: self.mark(outgoing),
-            incoming: self.mark(incoming),
-            config: engine.assembly.config.clone(),
-            plan: self.open().map(|open| open.plan_hash.clone()),
-            why: why.clone(),
-        };
-        self.note(body)?;
-        self.note_state()?;
-        self.commit_stamp().await?;
-        for store in &engine.assembly.stores {
-            store.sweep().await?;
-        }
-        self.publish(None)
-    }
-
-    /// Destroys keys of earlier rotations whose time in escrow is over.
-    async fn destroy_due(&mut self) -> Result<(), EngineError> {
-        self.look().await?;
-        let now = self.now().await?;
-        let ours: Vec<KeyId> = self
-            .machine()
-            .into_iter()
-            .chain(self.stamp.parked.as_ref().map(|parked| &parked.machine))
-            .flat_map(|machine| [machine.incoming, machine.outgoing])
-            .collect();
-        let due: std::collections::BTreeSet<KeyId> = self
-            .views
-            .iter()
-            .flat_map(|view| &view.document.escrow)
-            .filter(|hidden| hidden.destroy_after.is_some_and(|after| millis(after) <= now))
-            .map(|hidden| hidden.id)
-            .filter(|id| !ours.contains(id))
-            .collect();
-        if !due.is_empty() {
-            self.destroy(&due).await?;
-            self.note_state()?;
-        }
-        Ok(())
-    }
-
-    /// The operator's own copy of the key that the rotation began with; it must be that key, by fingerprint.
-    async fn take_own_copy(&mut self, copy: &Secret, why: &Why) -> Result<(), EngineError> {
-        let Some(machine) = self.machine() else { return Err(self.engine.nothing_open("roll back")) };
-        let wanted = machine.outgoing;
-        let key = self.engine.assembly.profile.key_from_field(wanted, copy)?;
-        let fingerprints = &self.engine.assembly.fingerprints;
-        let given = fingerprints.of(key.parts());
-        let known = self.mark(wanted);
-        let same = match (&given, &known.fingerprint) {
-            (Some(given), Some(known)) => given == known,
-            // A weak key has no fingerprint; it can only be compared with the bytes that are still there.
-            _ => self
-                .materials
-                .get(wanted)
-                .is_some_and(|there| fingerprints.blind(there.parts()) == fingerprints.blind(key.parts())),
-        };
-        if !same {
-            return Err(EngineError::RefusedBecause {
-                reason: format!("the key that was given is not {wanted}: its fingerprint is another one"),
-            });
-        }
-        let parts = world::hidden_parts(&world::hide(&key, "", None));
-        self.materials.insert(fingerprints, wanted, parts);
-        let rotation = self.rotation_id();
-        let change: Change<'_> = &|document, materials| {
-            let there = document.pending.iter().chain(&document.escrow).any(|hidden| hidden.id == wanted);
-            if let Some(key) = materials.get(wanted)
-                && !there
-            {
-                document.escrow.push(world::hide(key, &rotation.0, None));
-            }
-            Ok(())
-        };
-        for place in 0..self.views.len() {
-            self.commit(place, None, change).await?;
-        }
-        let action = HumanAction::RollbackWithOwnCopy { key: known };
-        self.note(Body::Human { action, why: why.clone() }).map(drop)
-    }
-
-    /// Gives the lock back and says how it ended.
-    async fn conclude(mut self, done: Result<Stop, EngineError>, expected: Expected) -> Result<Outcome, EngineError> {
-        // Who lost the lock has nothing to give back, and must not write any more.
-        if let Err(error @ EngineError::Superseded { .. }) = done {
-            return Err(error);
-        }
-        if let Err(error) = self.publish(None) {
-            self.caution(crate::effects::error_chain(&error));
-        }
-        let outcome = match done {
-            Ok(stop) => Ok(self.outcome(stop, expected)),
-            Err(error) => Err(error),
-        };
-        match (outcome, self.release().await) {
-            (Ok(outcome), Ok(())) => Ok(outcome),
-            (Ok(_), Err(error)) | (Err(error), _) => Err(error),
-        }
-    }
-
-    fn outcome(&self, stop: Stop, expected: Expected) -> Outcome {
-        let name = &self.engine.assembly.name;
-        let open = self.open();
-        let rotation =
-            open.map(|open| open.id.clone()).or_else(|| self.stamp.last.as_ref().map(|last| last.id.clone()));
-        let stage = self.stage().or_else(|| self.stamp.last.as_ref().map(|last| last.stage));
-        let waiting = |exit, report: WaitReport, next: &str| {
-            let mut outcome = Outcome::new(exit, format!("`{name}` waits in {}: {}", report.stage, report.words()));
-            outcome.next = Some(next.to_owned());
-            outcome.wait = Some(report);
-            outcome
-        };
-        let mut outcome = match stop {
-            Stop::Closed => self.closed_outcome(expected),
-            Stop::Decided(summary) => Outcome::new(ExitKind::Done, summary).next("keyroll status"),
-            Stop::Until => match self.machine() {
-                Some(machine) => {
-                    let now = millis(self.engine.clock.now());
-                    let report = self.report_wait(&machine.why(now));
-                    let halted = machine.halt.as_ref().map(crate::status::halt_words);
-                    let summary = match halted {
-                        Some(halted) => format!("`{name}` stands still: {halted}"),
-                        None => format!("`{name}` stands at {}", crate::words::stage(machine.stage)),
-                    };
-                    let mut outcome = Outcome::new(ExitKind::Waiting, summary).next("keyroll rotate");
-                    outcome.wait = Some(report);
-                    outcome
-                }
-                None => Outcome::new(ExitKind::Done, "done"),
-            },
-            Stop::Waiting(report) => waiting(ExitKind::Waiting, report, "keyroll complete"),
-            Stop::Human(report) => waiting(ExitKind::HumanMustDecide, report, "keyroll explain"),
-            Stop::Drift(report) => {
-                waiting(ExitKind::Drift, report, "put it back as it was, or `keyroll resume --overwrite-foreign-write`")
-            }
-            Stop::Interrupted => Outcome::new(
-                ExitKind::Interrupted,
-                format!(
-                    "interrupted in {}; everything that was done is recorded",
-                    stage.map_or("no stage", crate::words::stage)
-                ),
-            )
-            .next("keyroll rotate"),
-        };
-        outcome.rotation = rotation;
-        outcome.stage = stage;
-        outcome
-    }
-
-    fn closed_outcome(&self, expected: Expected) -> Outcome {
-        let Some(machine) = self.machine() else {
-            let back = self.ended_back;
-            return match (back, expected) {
-                (Direction::Back, Expected::Forward) => {
-                    Outcome::new(ExitKind::RolledBack, "the rotation was rolled back; the key before is in use")
-                }
-                (Direction::Back, Expected::Back) => {
-                    Outcome::new(ExitKind::Done, "rolled back; the key before is in use")
-                }
-                (Direction::Forward, _) => Outcome::new(ExitKind::Done, "done; nothing is left to do"),
-            };
-        };
-        let kept = format!(
-            "{} is in use; {} is kept in escrow until {}",
-            machine.incoming,
-            machine.outgoing,
-            calendar(machine.closed_at.unwrap_or_default().after(machine.settings.escrow))
-        );
-        match (machine.direction, expected) {
-            (Direction::Back, Expected::Forward) => {
-                Outcome::new(ExitKind::RolledBack, format!("the rotation was rolled back: {kept}"))
-            }
-            (Direction::Back, Expected::Back) => Outcome::new(ExitKind::Done, format!("rolled back: {kept}")),
-            (Direction::Forward, _) => Outcome::new(ExitKind::Done, format!("done: {kept}")).next("keyroll verify"),
         }
     }
 }

@@ -14,7 +14,12 @@ async fn killed_at(point: usize, kills: usize) -> Option<String> {
     for _ in 0..kills {
         let engine = world.doomed(dir.path(), point);
         match fate(async move { engine.rotate(RotateRequest::default()).await }).await {
-            Fate::Killed(at) => killed = Some(at),
+            Fate::Killed(at) => {
+                killed = Some(at);
+                if finished(&world) {
+                    break;
+                }
+            }
             Fate::Ended(outcome) => {
                 let outcome = (*outcome).unwrap();
                 assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
@@ -23,9 +28,7 @@ async fn killed_at(point: usize, kills: usize) -> Option<String> {
         }
     }
     let at = killed?;
-    // Behind the very last point everything is done and the lock is given back, so there is nothing to take up.
-    let finished = !world.accepted_somewhere(FIRST_KEY.as_bytes()) && world.stamp()["lock"].is_null();
-    if !finished {
+    if !finished(&world) {
         let outcome = world
             .engine(dir.path())
             .rotate(RotateRequest::default())
@@ -42,6 +45,12 @@ async fn killed_at(point: usize, kills: usize) -> Option<String> {
     let report = audit::verify(&journal, &[anchor]);
     assert_eq!(report.verdict(), audit::AuditVerdict::Anchored, "killed at `{at}`: {report:?}");
     Some(at)
+}
+
+/// Behind the very last point everything is done and the lock is given back: there is nothing to take up, and the same
+/// command would begin the next rotation.
+fn finished(world: &World) -> bool {
+    !world.accepted_somewhere(FIRST_KEY.as_bytes()) && world.stamp()["lock"].is_null()
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,174 @@
+//! How a rotation begins: from the world as it is, which need not be the world that Keyroll left.
+//!
+//! A key that nobody has seen before is adopted here and nowhere else. While a rotation is open, a key like that is a foreign
+//! write.
+
+use std::collections::BTreeSet;
+
+use keyroll_keyring::{KeyId, Secret};
+use keyroll_rotation::{Candidate, Mode, Opening, Rotation};
+
+use crate::clock::{calendar, millis};
+use crate::error::EngineError;
+use crate::journal::{Body, HumanAction, Why};
+use crate::request::{RevokeRequest, StoreLeak};
+use crate::session::{Change, Session};
+use crate::stamp::OpenRotation;
+use crate::world;
+
+impl Session<'_> {
+    /// Opens a rotation from the world as it is, and gives keys that were there before Keyroll their ids.
+    pub(crate) async fn open_rotation(
+        &mut self,
+        mode: Mode,
+        why: &Why,
+        leak: Option<&RevokeRequest>,
+    ) -> Result<(), EngineError> {
+        self.look().await?;
+        let engine = self.engine;
+        for view in &self.views {
+            world::adopt(
+                &engine.assembly.profile,
+                &mut self.stamp.ledger,
+                &mut self.materials,
+                &engine.assembly.fingerprints,
+                &view.document.fields,
+            )?;
+        }
+        let mut stores = Vec::new();
+        for place in 0..self.views.len() {
+            match self.fields(place) {
+                world::FieldsSay::Configuration(configuration) => stores.push(configuration),
+                world::FieldsSay::Foreign(found) => {
+                    return Err(EngineError::Foreign { location: self.views[place].location.clone(), found });
+                }
+            }
+        }
+        let Some(outgoing) = stores.first().map(|store| store.active) else {
+            return Err(EngineError::RefusedBecause { reason: "the configuration names no store".into() });
+        };
+        let mut compromised = self.stamp.ledger.compromised();
+        if let Some(leak) = leak {
+            compromised.insert(outgoing);
+            if leak.store == StoreLeak::Possible {
+                compromised.extend(self.stamp.standby);
+                compromised.extend(stores.iter().flat_map(|store| store.accept.iter().copied()));
+            }
+        }
+        let standby = self.stamp.standby.filter(|standby| {
+            mode != Mode::Standby
+                && !compromised.contains(standby)
+                && stores.iter().all(|store| store.accept.contains(standby))
+        });
+        let (incoming, candidate) = match standby {
+            Some(standby) => (standby, Candidate::Standby),
+            None => (self.stamp.ledger.next(), Candidate::Fresh),
+        };
+        let now = self.now().await?;
+        // Only keys that are somewhere can be compromised in this rotation; the ledger remembers the others.
+        let present: BTreeSet<KeyId> = stores.iter().flat_map(|store| store.accept.iter().copied()).collect();
+        let machine = Rotation::open(Opening {
+            mode,
+            outgoing,
+            incoming,
+            candidate,
+            compromised: compromised.intersection(&present).copied().collect(),
+            stores,
+            settings: engine.assembly.policy.settings.clone(),
+            now,
+        })
+        .map_err(EngineError::Refused)?;
+        let id = match &self.stamp.lock {
+            Some(lock) if self.stamp.open.is_none() => lock.rotation.clone(),
+            _ => engine.new_rotation_id()?,
+        };
+        self.stamp.open = Some(OpenRotation {
+            id: id.clone(),
+            machine,
+            opened_at: calendar(now),
+            opened_by: engine.operator.name.clone(),
+            why: why.clone(),
+            plan_hash: engine.world_hash(&self.views),
+        });
+        if let Some(lock) = &mut self.stamp.lock {
+            lock.rotation = id;
+        }
+        let body = Body::Opened {
+            mode,
+            outgoing: self.mark(outgoing),
+            incoming: self.mark(incoming),
+            config: engine.assembly.config.clone(),
+            plan: self.open().map(|open| open.plan_hash.clone()),
+            why: why.clone(),
+        };
+        self.note(body)?;
+        self.note_state()?;
+        self.commit_stamp().await?;
+        self.publish(None)
+    }
+
+    /// Destroys keys of earlier rotations whose time in escrow is over.
+    pub(crate) async fn destroy_due(&mut self) -> Result<(), EngineError> {
+        self.look().await?;
+        let now = self.now().await?;
+        let ours: Vec<KeyId> = self
+            .machine()
+            .into_iter()
+            .chain(self.stamp.parked.as_ref().map(|parked| &parked.machine))
+            .flat_map(|machine| [machine.incoming, machine.outgoing])
+            .collect();
+        let due: BTreeSet<KeyId> = self
+            .views
+            .iter()
+            .flat_map(|view| &view.document.escrow)
+            .filter(|hidden| hidden.destroy_after.is_some_and(|after| millis(after) <= now))
+            .map(|hidden| hidden.id)
+            .filter(|id| !ours.contains(id))
+            .collect();
+        if !due.is_empty() {
+            self.destroy(&due).await?;
+            self.note_state()?;
+        }
+        Ok(())
+    }
+
+    /// The operator's own copy of the key that the rotation began with; it must be that key, by fingerprint.
+    pub(crate) async fn take_own_copy(&mut self, copy: &Secret, why: &Why) -> Result<(), EngineError> {
+        let Some(machine) = self.machine() else { return Err(self.engine.nothing_open("roll back")) };
+        let wanted = machine.outgoing;
+        let key = self.engine.assembly.profile.key_from_field(wanted, copy)?;
+        let fingerprints = &self.engine.assembly.fingerprints;
+        let given = fingerprints.of(key.parts());
+        let known = self.mark(wanted);
+        let same = match (&given, &known.fingerprint) {
+            (Some(given), Some(known)) => given == known,
+            // A weak key has no fingerprint; it can only be compared with the bytes that are still there.
+            _ => self
+                .materials
+                .get(wanted)
+                .is_some_and(|there| fingerprints.blind(there.parts()) == fingerprints.blind(key.parts())),
+        };
+        if !same {
+            return Err(EngineError::RefusedBecause {
+                reason: format!("the key that was given is not {wanted}: its fingerprint is another one"),
+            });
+        }
+        let parts = world::hidden_parts(&world::hide(&key, "", None));
+        self.materials.insert(fingerprints, wanted, parts);
+        let rotation = self.rotation_id();
+        let change: Change<'_> = &|document, materials| {
+            let there = document.pending.iter().chain(&document.escrow).any(|hidden| hidden.id == wanted);
+            if let Some(key) = materials.get(wanted)
+                && !there
+            {
+                document.escrow.push(world::hide(key, &rotation.0, None));
+            }
+            Ok(())
+        };
+        for place in 0..self.views.len() {
+            self.commit(place, None, change).await?;
+        }
+        let action = HumanAction::RollbackWithOwnCopy { key: known };
+        self.note(Body::Human { action, why: why.clone() }).map(drop)
+    }
+}

@@ -1,0 +1,156 @@
+//! What is known before anything is locked: the stores' stamps, this machine's journal, and which of the two is newer.
+//!
+//! The state folder only ever knows more than the stores about what this machine did last. It may be lost, and another machine
+//! goes on from the stamps.
+
+use std::sync::Arc;
+
+use keyroll_adapters::stores::SecretStore;
+use keyroll_rotation::RotationId;
+
+use crate::engine::Engine;
+use crate::error::EngineError;
+use crate::journal::{Body, Journal, JournalError, JournalReader};
+use crate::roster::Roster;
+use crate::stamp::StampBody;
+use crate::world::StoreView;
+
+impl Engine {
+    pub(crate) fn store(&self, place: usize) -> Result<Arc<dyn SecretStore>, EngineError> {
+        self.assembly
+            .stores
+            .get(place)
+            .cloned()
+            .ok_or_else(|| EngineError::RefusedBecause { reason: "the configuration names no store".into() })
+    }
+
+    pub(crate) async fn read_store(&self, place: usize) -> Result<StoreView, EngineError> {
+        let store = self.store(place)?;
+        let location = store.describe().location;
+        let versioned = self.with_retries(&location, || store.read()).await?;
+        StoreView::of(location, versioned, &self.assembly.name)
+    }
+
+    pub(crate) async fn read_stores(&self) -> Result<Vec<StoreView>, EngineError> {
+        let mut views = Vec::new();
+        for place in 0..self.assembly.stores.len() {
+            views.push(self.read_store(place).await?);
+        }
+        if views.is_empty() {
+            self.store(0)?;
+        }
+        Ok(views)
+    }
+
+    /// The newest state: of the stores' stamps, and of this machine's journal where it knows more of the same rotation.
+    ///
+    /// Where the stamps are gone (somebody removed what lay beside the key), the journal's own state is all there is.
+    pub(crate) fn reconcile(&self, views: &[StoreView]) -> Option<StampBody> {
+        let own = self.last_state();
+        let Some(newest) = newest_stamp(views) else {
+            return own.map(|mut own| {
+                own.lock = None;
+                own
+            });
+        };
+        let same =
+            |own: &StampBody| own.open.as_ref().map(|open| &open.id) == newest.open.as_ref().map(|open| &open.id);
+        match own {
+            Some(mut own) if !newest.newer_than(&own) && same(&own) => {
+                own.lock.clone_from(&newest.lock);
+                own.requests.clone_from(&newest.requests);
+                own.sequence = own.sequence.max(newest.sequence);
+                Some(own)
+            }
+            _ => Some(newest.clone()),
+        }
+    }
+
+    /// The last state that this machine's journal holds.
+    pub(crate) fn last_state(&self) -> Option<StampBody> {
+        let records = JournalReader::open(&self.state_dir).ok()?.records().ok()?;
+        records.into_iter().rev().find_map(|record| match record.entry.body {
+            Body::State { stamp } => serde_json::from_value(stamp).ok(),
+            _ => None,
+        })
+    }
+
+    pub(crate) async fn open_journal(&self) -> Result<Journal, EngineError> {
+        match Journal::open(&self.state_dir) {
+            Ok(journal) => Ok(journal),
+            // Another process on this machine has the journal, so it drives; its lock says who it is.
+            Err(error @ JournalError::InUse { .. }) => {
+                let views = self.read_stores().await?;
+                match newest_stamp(&views).and_then(|stamp| stamp.lock.clone()) {
+                    Some(holder) => Err(EngineError::Locked { holder: Box::new(holder) }),
+                    None => Err(error.into()),
+                }
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(crate) fn load_roster(&self) -> Result<Roster, EngineError> {
+        let path = self.state_dir.join(ROSTER_FILE);
+        let failed = |what| {
+            let path = path.display().to_string();
+            move |source| EngineError::State { path, what, source }
+        };
+        match std::fs::read(&path) {
+            Ok(bytes) => Roster::decode(&bytes).map_err(|error| failed("read")(error.into())),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Roster::default()),
+            Err(error) => Err(failed("read")(error)),
+        }
+    }
+
+    /// Keeps the table, so that members have their names in a process after this one.
+    pub(crate) fn save_roster(&self, roster: &Roster) -> Result<(), EngineError> {
+        self.replace_state_file(ROSTER_FILE, &serde_json::to_vec(roster).unwrap_or_default())
+    }
+
+    /// Replaces a file of the state folder in one step.
+    pub(crate) fn replace_state_file(&self, name: &str, bytes: &[u8]) -> Result<(), EngineError> {
+        let path = self.state_dir.join(name);
+        let failed =
+            |source: std::io::Error| EngineError::State { path: path.display().to_string(), what: "replaced", source };
+        let mut file = tempfile::NamedTempFile::new_in(&self.state_dir).map_err(failed)?;
+        std::io::Write::write_all(&mut file, bytes).map_err(failed)?;
+        file.persist(&path).map_err(|error| failed(error.error))?;
+        Ok(())
+    }
+
+    pub(crate) fn new_rotation_id(&self) -> Result<RotationId, EngineError> {
+        let mut random = [0_u8; 10];
+        aws_lc_rs::rand::fill(&mut random)
+            .map_err(|_| EngineError::RefusedBecause { reason: "the system gave no random bytes".into() })?;
+        let mut bytes = [0_u8; 16];
+        bytes[..6].copy_from_slice(&self.clock.now().0.to_be_bytes()[2..]);
+        bytes[6..].copy_from_slice(&random);
+        Ok(RotationId(format!("r-{}", crockford(u128::from_be_bytes(bytes)))))
+    }
+}
+
+fn newest_stamp(views: &[StoreView]) -> Option<&StampBody> {
+    views.iter().filter_map(|view| view.stamp.as_ref()).max_by_key(|stamp| (stamp.epoch, stamp.sequence))
+}
+
+/// 26 digits, most significant first, so that ids sort by time.
+fn crockford(value: u128) -> String {
+    (0..26).rev().map(|digit| char::from(CROCKFORD[((value >> (5 * digit)) & 31) as usize])).collect()
+}
+
+const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+const ROSTER_FILE: &str = "members.json";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rotation_ids_sort_by_time() {
+        assert_eq!(crockford(0), "0".repeat(26));
+        assert!(crockford(1 << 80) > crockford((1 << 80) - 1));
+        assert_eq!(crockford(u128::MAX).len(), 26);
+    }
+}
