@@ -380,6 +380,8 @@ fn a_rotation_that_wrote_nothing_can_be_given_up_in_sight_of_a_foreign_write() {
     let halted = after(&rotation, &strange);
     assert!(matches!(halted.halt, Some(Halt::ForeignWrite { .. })));
     let mut given_up = after(&after(&halted, &Event::RollbackRequested), &strange);
+    // It no longer knows what the stores hold, so no emergency can take it over.
+    assert_eq!(invariant(given_up.apply(&revocation(Mode::HardCutover, &[OLD]))), "I12");
     let writes = drive(&mut given_up, &mut Millis(1), |_| false);
     assert_eq!((writes, given_up.stage), (Vec::new(), Stage::Finished));
 }

@@ -6,12 +6,17 @@ use std::collections::BTreeSet;
 
 use keyroll_keyring::KeyId;
 
-use crate::{Candidate, Direction, Illegal, Mode, Permit, Revocation, Rotation, Stage, Trust};
+use crate::{Abandoned, Candidate, Direction, Illegal, Mode, Permit, Revocation, Rotation, Stage, Trust};
 
 impl Rotation {
     /// An emergency takes over. The key that survives is the candidate if it is sound, else the old key, else a new one.
     pub(super) fn revoke(&mut self, revocation: &Revocation) -> Result<(), Illegal> {
         let refuse = |invariant, reason: String| Err(Illegal::Invariant { invariant, reason });
+        if self.abandoned == Abandoned::InSightOfForeignWrite {
+            let reason =
+                "this rotation was given up and no longer knows what the stores hold; finish it and open another";
+            return refuse("I12", reason.into());
+        }
         match revocation.mode {
             Mode::Accelerated | Mode::HardCutover => {}
             Mode::Staged | Mode::Cutover | Mode::Standby => {
