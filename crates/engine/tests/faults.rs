@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyroll_engine::{
-    CompleteRequest, EngineError, ExitKind, Overrides, Patience, RevokeRequest, RollbackRequest, RotateRequest, UnlockRequest,
-    Why,
+    CompleteRequest, EngineError, ExitKind, Overrides, Patience, RevokeRequest, RollbackRequest, RotateRequest,
+    UnlockRequest, Why,
 };
 use keyroll_rotation::{RotationId, Stage};
 use support::{FIRST_KEY, World};
@@ -35,8 +35,7 @@ async fn of_two_operators_one_goes_on_and_the_other_hears_its_name() {
     let world = World::new(2);
     let ada = world.engine_of(world.assembly(), here.path(), "ada", "here");
     let grace = world.engine_of(world.assembly(), there.path(), "grace", "there");
-    let (one, other) =
-        tokio::join!(ada.rotate(RotateRequest::default()), grace.rotate(RotateRequest::default()));
+    let (one, other) = tokio::join!(ada.rotate(RotateRequest::default()), grace.rotate(RotateRequest::default()));
     let (won, lost, name) = match (one, other) {
         (Ok(won), Err(lost)) => (won, lost, "ada"),
         (Err(lost), Ok(won)) => (won, lost, "grace"),
@@ -203,10 +202,7 @@ async fn a_newer_stamp_is_refused_and_an_unreadable_one_is_an_error() {
     let error = world.engine(dir.path()).rotate(RotateRequest::default()).await.unwrap_err();
     assert!(error.to_string().contains("newer keyroll"), "{error}");
     world.edit_stamp(|stamp| *stamp = serde_json::json!({"format": 1}));
-    assert!(matches!(
-        world.engine(dir.path()).rotate(RotateRequest::default()).await,
-        Err(EngineError::Stamp { .. })
-    ));
+    assert!(matches!(world.engine(dir.path()).rotate(RotateRequest::default()).await, Err(EngineError::Stamp { .. })));
     world.edit_stamp(|stamp| *stamp = good);
     let outcome = world.engine(dir.path()).rotate(RotateRequest::default()).await.unwrap();
     assert_eq!(outcome.exit, ExitKind::Done);
@@ -305,11 +301,8 @@ async fn preflight_fails_where_the_probe_proves_nothing_and_nothing_is_written()
     let world = World::new(2);
     let mut assembly = world.assembly();
     assembly.witnesses.clear();
-    let error = world
-        .engine_of(assembly, dir.path(), "ada", "here")
-        .rotate(RotateRequest::default())
-        .await
-        .unwrap_err();
+    let error =
+        world.engine_of(assembly, dir.path(), "ada", "here").rotate(RotateRequest::default()).await.unwrap_err();
     assert_eq!(error.exit(), ExitKind::PreflightFailed, "{error:?}");
     assert!(world.stamps().is_empty());
     let empty = World::new(0);
@@ -321,8 +314,7 @@ async fn preflight_fails_where_the_probe_proves_nothing_and_nothing_is_written()
 async fn complete_and_revoke_without_anything_open_say_so_or_begin() {
     let dir = tempfile::tempdir().unwrap();
     let world = World::new(1);
-    let request =
-        CompleteRequest { patience: Patience::None, overrides: Overrides::default(), why: Why::default() };
+    let request = CompleteRequest { patience: Patience::None, overrides: Overrides::default(), why: Why::default() };
     assert!(matches!(world.engine(dir.path()).complete(request).await, Err(EngineError::NothingOpen { .. })));
     let request = RevokeRequest {
         mode: keyroll_rotation::Mode::HardCutover,
