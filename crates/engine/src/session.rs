@@ -148,9 +148,15 @@ impl<'e> Session<'e> {
             },
         };
         self.stamp.epoch = Epoch(self.stamp.epoch.0.saturating_add(1));
-        let rotation = match &self.stamp.open {
-            Some(open) => open.id.clone(),
-            None => engine.new_rotation_id()?,
+        // Whoever begins a rotation over one in escrow does not drive that one. The id tells the two apart for whoever takes
+        // over: behind its end there is nothing left to do, before its beginning there is everything.
+        let begins = operation == ROTATE && self.stamp.unfinished().is_none();
+        let rotation = match (&self.stamp.open, &before) {
+            (Some(open), _) if !begins => open.id.clone(),
+            (_, Some(dead)) if begins && self.taken == Taken::FromTheDead && dead.operation == ROTATE => {
+                dead.rotation.clone()
+            }
+            _ => engine.new_rotation_id()?,
         };
         self.stamp.lock = Some(LockHolder {
             holder: engine.operator.name.clone(),
@@ -612,6 +618,9 @@ const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 const DECOY: KeyId = KeyId(u32::MAX);
 
 const ROSTER_FILE: &str = "members.json";
+
+/// The operation that begins rotations.
+pub(crate) const ROTATE: &str = "rotate";
 
 /// What the replacement of a file in the state folder is called until it is put in place.
 const REPLACEMENT_PREFIX: &str = ".keyroll-";

@@ -88,16 +88,21 @@ impl Books {
     /// Checks everything that must hold when a rotation that began at `began` has ended.
     pub(crate) async fn check_one_rotation(&mut self, began: &World) -> Result<(), Failed> {
         self.read_journal()?;
+        let ended = self.check_store(began).await?;
+        self.check_audit(&ended)?;
+        no_temporary_files(&self.place)
+    }
+
+    /// Checks what the store alone shows: finished, and one new key.
+    pub(crate) async fn check_store(&mut self, began: &World) -> Result<World, Failed> {
         let ended = self.look().await?;
         if !ended.is_closed_since(began) || ended.pending != 0 {
             return Err(format!("the rotation is not finished: {ended:?}").into());
         }
         match ended.keys_ever - began.keys_ever {
-            1 => {}
-            keys => return Err(format!("{keys} candidates were stored for one rotation").into()),
+            1 => Ok(ended),
+            keys => Err(format!("{keys} candidates were stored for one rotation").into()),
         }
-        self.check_audit(&ended)?;
-        no_temporary_files(&self.place)
     }
 
     /// Remembers each key that the journal names.

@@ -144,6 +144,12 @@ impl Lane {
         self.nobody_lost()
     }
 
+    /// The same for a rotation that was driven from another state folder, whose journal is not at hand.
+    pub(crate) async fn check_store(&mut self, began: &World) -> Result<(), Failed> {
+        self.books.check_store(began).await?;
+        self.nobody_lost()
+    }
+
     pub(crate) async fn look(&mut self) -> Result<World, Failed> {
         self.books.look().await
     }

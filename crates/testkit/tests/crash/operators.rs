@@ -17,7 +17,7 @@ pub(crate) async fn one_goes_on() -> Result<(), Failed> {
 
     // While ada drives.
     let began = lane.look().await?;
-    let (ada, _line) = stalled(&here, "ada", "-/after take lock").await?;
+    let (ada, _line) = stalled(&here, "ada", "escrow/after take lock").await?;
     for place in [&here, &elsewhere] {
         refused(ended(driver(place, "bob", &["rotate"], None)?).await?, "ada")?;
     }
@@ -33,11 +33,10 @@ pub(crate) async fn one_goes_on() -> Result<(), Failed> {
 
     // Both have seen a free lock, and write.
     let began = lane.look().await?;
-    let (ada, _) = stalled(&here, "ada", "-/before take lock").await?;
-    let (bob, _) = stalled(&elsewhere, "bob", "-/before take lock").await?;
+    let (ada, _) = stalled(&here, "ada", "escrow/before take lock").await?;
+    let (bob, _) = stalled(&elsewhere, "bob", "escrow/before take lock").await?;
     one_of_two(ada, bob).await?;
-    lane.look().await?;
-    let _ = began;
+    lane.check_store(&began).await?;
 
     // Both take up what a dead driver left.
     let began = lane.look().await?;
