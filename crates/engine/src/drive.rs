@@ -143,12 +143,13 @@ impl Session<'_> {
         {
             self.note(Body::Halted { halt: halt.clone() })?;
         }
+        // Before the state is noted, so that whoever takes it up from there finds the rotation sealed.
+        if matches!(event, Event::Closed { .. }) {
+            self.seal(&after)?;
+        }
         self.note_state()?;
         if after.stage != before.stage || after.direction != before.direction {
             self.engine.observer.notice(&Notice::StageEntered { stage: after.stage, direction: after.direction });
-        }
-        if matches!(event, Event::Closed { .. }) {
-            self.seal(&after)?;
         }
         if travels_in_the_stamp(event) || after.halt != before.halt {
             self.commit_stamp().await?;

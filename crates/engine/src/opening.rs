@@ -79,7 +79,7 @@ impl Session<'_> {
         })
         .map_err(EngineError::Refused)?;
         let id = match &self.stamp.lock {
-            Some(lock) if self.stamp.open.is_none() => lock.rotation.clone(),
+            Some(lock) if self.stamp.open.as_ref().is_none_or(|open| open.id != lock.rotation) => lock.rotation.clone(),
             _ => engine.new_rotation_id()?,
         };
         self.stamp.open = Some(OpenRotation {

@@ -21,7 +21,7 @@ use crate::request::{
     CompleteRequest, Compromised, Overrides, ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest, StoreLeak,
     UnlockRequest,
 };
-use crate::session::{Change, Session, Taken};
+use crate::session::{Change, ROTATE, Session, Taken};
 use crate::stamp::{Asked, OpenRotation, PendingRequest, StampBody};
 use crate::sweep;
 use crate::world;
@@ -43,7 +43,7 @@ impl Engine {
         {
             self.still_holds(plan).await?;
         }
-        let mut session = Session::take(self, "rotate").await?;
+        let mut session = Session::take(self, ROTATE).await?;
         let done = session.rotate(&request).await;
         session.conclude(done, Expected::Forward).await
     }
@@ -255,11 +255,12 @@ impl Session<'_> {
         let goal = Goal { until: request.until, patience: request.patience };
         let continues = self.stamp.unfinished().is_some();
         // A process that died behind its last effect had closed its rotation; whoever runs the command again wants to
-        // hear that, and not to start the next rotation.
-        let was_rotating = self
-            .dead
-            .as_ref()
-            .is_some_and(|dead| self.open().is_some_and(|open| open.id == dead.rotation) && dead.operation != "reload");
+        // hear that, and not to start the next rotation. One that died before it opened its rotation had done nothing yet.
+        let was_rotating = self.dead.as_ref().is_some_and(|dead| {
+            let last = self.stamp.last.as_ref().map(|last| &last.id);
+            dead.operation == ROTATE
+                && last.into_iter().chain(self.open().map(|open| &open.id)).any(|id| *id == dead.rotation)
+        });
         self.note(Body::Human { action: HumanAction::Rotate, why: request.why.clone() })?;
         let over = self.taken == Taken::FromTheDead && was_rotating;
         if !continues && !over {

@@ -99,6 +99,7 @@ impl<'e> Session<'e> {
 
     async fn claim(engine: &'e Engine, operation: &str, claim: Claim) -> Result<Self, EngineError> {
         let journal = engine.open_journal().await?;
+        engine.sweep_state_folder();
         let mut session = Self {
             engine,
             journal,
@@ -146,9 +147,15 @@ impl<'e> Session<'e> {
             },
         };
         self.stamp.epoch = Epoch(self.stamp.epoch.0.saturating_add(1));
-        let rotation = match &self.stamp.open {
-            Some(open) => open.id.clone(),
-            None => engine.new_rotation_id()?,
+        // Whoever begins a rotation over one in escrow does not drive that one. The id tells the two apart for whoever takes
+        // over: behind its end there is nothing left to do, before its beginning there is everything.
+        let begins = operation == ROTATE && self.stamp.unfinished().is_none();
+        let rotation = match (&self.stamp.open, &before) {
+            (Some(open), _) if !begins => open.id.clone(),
+            (_, Some(dead)) if begins && self.taken == Taken::FromTheDead && dead.operation == ROTATE => {
+                dead.rotation.clone()
+            }
+            _ => engine.new_rotation_id()?,
         };
         self.stamp.lock = Some(LockHolder {
             holder: engine.operator.name.clone(),
@@ -466,6 +473,9 @@ pub(crate) enum Seen {
 
 /// No key of a ring has this id; the decoy never leaves memory.
 const DECOY: KeyId = KeyId(u32::MAX);
+
+/// The operation that begins rotations.
+pub(crate) const ROTATE: &str = "rotate";
 
 /// How often the lock is tried for when somebody else writes at the same time.
 const TAKE_ATTEMPTS: u32 = 5;

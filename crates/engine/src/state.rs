@@ -4,6 +4,7 @@
 //! goes on from the stamps.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use keyroll_adapters::stores::SecretStore;
 use keyroll_rotation::RotationId;
@@ -11,6 +12,7 @@ use keyroll_rotation::RotationId;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::journal::{Body, Journal, JournalError, JournalReader};
+use crate::lock::Vitality;
 use crate::roster::Roster;
 use crate::stamp::StampBody;
 use crate::world::StoreView;
@@ -76,17 +78,25 @@ impl Engine {
     }
 
     pub(crate) async fn open_journal(&self) -> Result<Journal, EngineError> {
-        match Journal::open(&self.state_dir) {
-            Ok(journal) => Ok(journal),
-            // Another process on this machine has the journal, so it drives; its lock says who it is.
-            Err(error @ JournalError::InUse { .. }) => {
-                let views = self.read_stores().await?;
-                match newest_stamp(&views).and_then(|stamp| stamp.lock.clone()) {
-                    Some(holder) => Err(EngineError::Locked { holder: Box::new(holder) }),
-                    None => Err(error.into()),
-                }
+        let mut attempts = 0;
+        loop {
+            let in_use = match Journal::open(&self.state_dir) {
+                Ok(journal) => return Ok(journal),
+                Err(error @ JournalError::InUse { .. }) => error,
+                Err(error) => return Err(error.into()),
+            };
+            // Another process on this machine has the journal, so it drives. It opens the journal before it writes its lock,
+            // so for a moment the stamp names nobody, or the dead process from which it takes over.
+            let views = self.read_stores().await?;
+            let holder = newest_stamp(&views).and_then(|stamp| stamp.lock.clone());
+            if let Some(holder) = holder.filter(|holder| holder.vitality(&self.operator.host) == Vitality::MayLive) {
+                return Err(EngineError::Locked { holder: Box::new(holder) });
             }
-            Err(error) => Err(error.into()),
+            attempts += 1;
+            if attempts == JOURNAL_ATTEMPTS {
+                return Err(in_use.into());
+            }
+            self.clock.sleep(JOURNAL_PAUSE).await;
         }
     }
 
@@ -113,10 +123,30 @@ impl Engine {
         let path = self.state_dir.join(name);
         let failed =
             |source: std::io::Error| EngineError::State { path: path.display().to_string(), what: "replaced", source };
-        let mut file = tempfile::NamedTempFile::new_in(&self.state_dir).map_err(failed)?;
+        let mut file = tempfile::Builder::new()
+            .prefix(REPLACEMENT_PREFIX)
+            .suffix(REPLACEMENT_SUFFIX)
+            .tempfile_in(&self.state_dir)
+            .map_err(failed)?;
         std::io::Write::write_all(&mut file, bytes).map_err(failed)?;
         file.persist(&path).map_err(|error| failed(error.error))?;
         Ok(())
+    }
+
+    /// Removes replacements that a killed process never put in place. Only whoever has the journal open makes any, so none
+    /// of another process is in the making while this one has it.
+    pub(crate) fn sweep_state_folder(&self) {
+        let Ok(entries) = std::fs::read_dir(&self.state_dir) else { return };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let ours = name
+                .to_str()
+                .is_some_and(|name| name.starts_with(REPLACEMENT_PREFIX) && name.ends_with(REPLACEMENT_SUFFIX));
+            if ours {
+                // It holds no secret; one that stays is met again by the next process.
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
     }
 
     pub(crate) fn new_rotation_id(&self) -> Result<RotationId, EngineError> {
@@ -142,6 +172,14 @@ fn crockford(value: u128) -> String {
 const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 const ROSTER_FILE: &str = "members.json";
+
+/// What the replacement of a file in the state folder is called until it is put in place.
+const REPLACEMENT_PREFIX: &str = ".keyroll-";
+const REPLACEMENT_SUFFIX: &str = ".tmp";
+
+/// How long whoever has the journal is waited for until the stamp says who it is.
+const JOURNAL_ATTEMPTS: u32 = 50;
+const JOURNAL_PAUSE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
 mod tests {

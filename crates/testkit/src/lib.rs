@@ -3,6 +3,7 @@
 //! Not published, and used from `tests/` only.
 
 pub mod needs;
+pub mod points;
 pub mod suite;
 
 pub use needs::Need;

@@ -159,11 +159,24 @@ impl StateFolder {
         let failed = |source| StateError::File { path: shown(&path), source };
         let text = serde_json::to_vec_pretty(record)
             .map_err(|source| StateError::File { path: shown(&path), source: source.into() })?;
-        let mut replacement = tempfile::Builder::new().prefix(".fleet").tempfile_in(&self.folder).map_err(failed)?;
+        let mut replacement =
+            tempfile::Builder::new().prefix(REPLACEMENT_PREFIX).tempfile_in(&self.folder).map_err(failed)?;
         replacement.write_all(&text).map_err(failed)?;
         replacement.as_file().sync_all().map_err(failed)?;
         replacement.persist(&path).map_err(|error| failed(error.error))?;
+        self.sweep();
         File::open(&self.folder).and_then(|folder| folder.sync_all()).map_err(failed)
+    }
+
+    /// Removes replacements that a killed Keyroll never put in place. The record's lock is held, so none is in the making.
+    fn sweep(&self) {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return };
+        for entry in entries.flatten() {
+            if entry.file_name().to_str().is_some_and(|name| name.starts_with(REPLACEMENT_PREFIX)) {
+                // It holds no secret; one that stays is met again by the next change.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
     }
 
     /// The file that is the standard input of a run. It is empty; its name is what finds the run again.
@@ -239,6 +252,8 @@ fn shown(path: &Path) -> String {
 }
 
 const VERSION: u32 = 1;
+/// What the replacement of the record is called until it is put in place.
+const REPLACEMENT_PREFIX: &str = ".fleet";
 const RECORD: &str = "fleet.json";
 const PRIVATE: u32 = 0o600;
 const LOCK_POLL: Duration = Duration::from_millis(20);

@@ -1,0 +1,303 @@
+//! A fleet of real processes with users on it, and a driver that is killed while it rotates there.
+//!
+//! One fleet lives through many rotations: each begins where the last one ended, as in a real installation, so the key of the
+//! one before is destroyed at the beginning of the next.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use keyroll_adapters::fleets::ProcessFleet;
+use keyroll_engine::ExitKind;
+use keyroll_engine::config::{ConsumerKind, SessionKey};
+use keyroll_fleetlab::lab::{Lab, LabOptions};
+use keyroll_fleetlab::replica::Mode;
+use keyroll_fleetlab::report::Run;
+use keyroll_fleetlab::scene::{Scene, SceneOptions};
+use keyroll_fleetlab::supervisor::{Supervisor, SupervisorError};
+use libtest_mimic::Failed;
+use tokio::process::{Child, Command};
+
+use super::checks::{Books, World};
+
+/// A fleet, its users, and what its keys' store has ever held.
+pub(crate) struct Lane {
+    lab: Lab,
+    books: Books,
+    place: Place,
+}
+
+/// Where the drivers of a lane find what they drive.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    /// The folder of the key file.
+    pub(crate) folder: PathBuf,
+    /// The key file.
+    pub(crate) keys: PathBuf,
+    pub(crate) config: PathBuf,
+    pub(crate) state_dir: PathBuf,
+}
+
+/// When a driver is killed.
+#[derive(Clone, Debug)]
+pub(crate) enum Kill {
+    /// By itself, at the first point of this name.
+    At(String),
+    /// By itself, at the n-th point that it passes.
+    AtNumber(u64),
+    /// From outside, after this time.
+    After(Duration),
+}
+
+/// What became of a rotation.
+pub(crate) struct Told {
+    /// The kills that happened, in order.
+    pub(crate) killed: Vec<Kill>,
+    /// The kills that never came to pass, because the rotation had ended.
+    pub(crate) missed: Vec<Kill>,
+}
+
+impl Lane {
+    /// Starts the fleet, lets the users in, and rotates once without being killed.
+    pub(crate) async fn start(seed: u64) -> Result<Self, Failed> {
+        let options = SceneOptions { mode: Mode::Sealed, replicas: 2, lifetime: LIFETIME };
+        let (scene, _) = Scene::prepare(options)?;
+        let scene = Arc::new(scene);
+        let config = scene.folder().join("keyroll.yaml");
+        std::fs::write(&config, keyroll_yaml(&scene))?;
+        let place = Place {
+            folder: scene.folder().to_owned(),
+            keys: scene.keys(),
+            state_dir: scene.folder().join("state"),
+            config,
+        };
+        let supervisor = Arc::new(Processes { fleet: fleet_of(&place)? });
+        let options = LabOptions {
+            users: 6,
+            seed,
+            warm_up: Duration::from_millis(500),
+            tail: Duration::from_millis(500),
+            longest: Duration::from_secs(3600),
+            ..LabOptions::default()
+        };
+        let lab = Lab::start(scene, supervisor, options).await?;
+        lab.warm_up().await;
+        let books = Books::open(&place).await?;
+        let mut lane = Self { lab, books, place };
+        lane.rotate(Vec::new()).await?;
+        Ok(lane)
+    }
+
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// One rotation, with a driver that is killed and started again as often as `kills` says. All that must hold is checked
+    /// after each kill and at the end.
+    pub(crate) async fn rotate(&mut self, kills: Vec<Kill>) -> Result<Told, Failed> {
+        let story = format!("{kills:?}");
+        self.killed_and_resumed(kills).await.map_err(|error| in_story(&story, &error))
+    }
+
+    async fn killed_and_resumed(&mut self, kills: Vec<Kill>) -> Result<Told, Failed> {
+        let began = self.books.look().await?;
+        let mut told = Told { killed: Vec::new(), missed: Vec::new() };
+        let mut ended = false;
+        for kill in kills {
+            if ended || (!told.killed.is_empty() && self.books.look().await?.is_closed_since(&began)) {
+                told.missed.push(kill);
+                continue;
+            }
+            match driven(&self.place, "ada", &[], Some(&kill)).await? {
+                End::Killed => told.killed.push(kill),
+                End::Exit(code, said) => {
+                    done(code, &said)?;
+                    told.missed.push(kill);
+                    ended = true;
+                }
+            }
+            self.books.look().await?;
+            self.nobody_lost()?;
+        }
+        if !ended {
+            // What an operator would type: the same command again. Behind its very end that would begin the next rotation.
+            let again = match !told.killed.is_empty() && self.books.look().await?.is_closed_since(&began) {
+                true => "complete",
+                false => "rotate",
+            };
+            match driven(&self.place, "ada", &[again], None).await? {
+                End::Killed => return Err("a driver was killed by somebody else".into()),
+                End::Exit(code, said) => done(code, &said)?,
+            }
+        }
+        self.books.check_one_rotation(&began).await?;
+        self.nobody_lost()?;
+        Ok(told)
+    }
+
+    /// What the rotation has to be after whatever drove it has ended.
+    pub(crate) async fn check_one_rotation(&mut self, began: &World) -> Result<(), Failed> {
+        self.books.check_one_rotation(began).await?;
+        self.nobody_lost()
+    }
+
+    /// The same for a rotation that was driven from another state folder, whose journal is not at hand.
+    pub(crate) async fn check_store(&mut self, began: &World) -> Result<(), Failed> {
+        self.books.check_store(began).await?;
+        self.nobody_lost()
+    }
+
+    pub(crate) async fn look(&mut self) -> Result<World, Failed> {
+        self.books.look().await
+    }
+
+    /// The points of one rotation that nobody kills, each name once, in the order in which they came.
+    pub(crate) async fn points(&mut self) -> Result<(Vec<String>, usize), Failed> {
+        let began = self.books.look().await?;
+        let End::Exit(code, said) = driven(&self.place, "ada", &["--count"], None).await? else {
+            return Err("a driver was killed by somebody else".into());
+        };
+        done(code, &said)?;
+        self.check_one_rotation(&began).await?;
+        let all: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("point ")).collect();
+        let mut seen = BTreeSet::new();
+        Ok((all.iter().filter(|name| seen.insert(**name)).map(|name| (*name).to_owned()).collect(), all.len()))
+    }
+
+    /// Sends the users home, and hears what they have to say.
+    pub(crate) async fn finish(self) -> Result<Run, Failed> {
+        let run = self.lab.finish("keyroll").await?;
+        match run.sessions.lost {
+            0 => Ok(run),
+            lost => Err(format!("{lost} of {} sessions were lost", run.sessions.established).into()),
+        }
+    }
+
+    fn nobody_lost(&self) -> Result<(), Failed> {
+        match self.lab.gauge().read().lost {
+            0 => Ok(()),
+            lost => Err(format!("{lost} sessions were lost").into()),
+        }
+    }
+}
+
+/// How a driver ended.
+pub(crate) enum End {
+    Killed,
+    /// With an exit code, and all that it said.
+    Exit(i32, String),
+}
+
+/// Starts a driver.
+pub(crate) fn driver(place: &Place, operator: &str, words: &[&str], kill: Option<&Kill>) -> Result<Child, Failed> {
+    let mut command = Command::new(CRASH_POINT);
+    command.arg("drive").arg(&place.config).arg(&place.state_dir).arg(operator).args(words);
+    match kill {
+        Some(Kill::At(name)) => _ = command.arg("--kill-at").arg(name),
+        Some(Kill::AtNumber(number)) => _ = command.arg("--kill-at").arg(number.to_string()),
+        Some(Kill::After(_)) | None => {}
+    }
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    Ok(command.spawn()?)
+}
+
+/// Waits for a driver.
+pub(crate) async fn ended(child: Child) -> Result<End, Failed> {
+    let output = tokio::time::timeout(LONGEST, child.wait_with_output())
+        .await
+        .map_err(|_| format!("a driver did not end within {} s", LONGEST.as_secs()))??;
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    Ok(output.status.code().map_or(End::Killed, |code| End::Exit(code, said)))
+}
+
+async fn driven(place: &Place, operator: &str, words: &[&str], kill: Option<&Kill>) -> Result<End, Failed> {
+    let mut child = driver(place, operator, words, kill)?;
+    if let Some(Kill::After(delay)) = kill {
+        tokio::time::sleep(*delay).await;
+        child.start_kill()?;
+    }
+    ended(child).await
+}
+
+/// Whether a driver came to its end.
+pub(crate) fn done(code: i32, said: &str) -> Result<(), Failed> {
+    if code == i32::from(ExitKind::Done.code()) {
+        return Ok(());
+    }
+    Err(format!("the driver ended with {code}: {said}").into())
+}
+
+fn in_story(story: &str, error: &Failed) -> Failed {
+    format!("killed at {story}: {}", error.message().unwrap_or_default()).into()
+}
+
+/// The fleet, started and stopped by the adapter that rotates it.
+struct Processes {
+    fleet: ProcessFleet,
+}
+
+#[async_trait]
+impl Supervisor for Processes {
+    async fn start(&self) -> Result<(), SupervisorError> {
+        self.fleet.start_all().await.map_err(|error| SupervisorError::new("started", 0, error))
+    }
+
+    async fn restart(&self, replica: usize) -> Result<(), SupervisorError> {
+        Err(SupervisorError::new("restarted", replica, "only the driver restarts a replica here"))
+    }
+
+    async fn stop(&self) -> Result<(), SupervisorError> {
+        self.fleet.stop_all().await.map_err(|error| SupervisorError::new("stopped", 0, error))
+    }
+}
+
+fn fleet_of(place: &Place) -> Result<ProcessFleet, Failed> {
+    let config = SessionKey::load(&place.config)?;
+    let consumer = config.consumers.first();
+    match &consumer.kind {
+        ConsumerKind::Process(process) => Ok(keyroll_engine::process_fleet(&consumer.name, process, &place.state_dir)?),
+        other => Err(format!("the fleet is not one of processes: {other:?}").into()),
+    }
+}
+
+fn keyroll_yaml(scene: &Scene) -> String {
+    let ports: Vec<u16> = scene.addresses().iter().map(std::net::SocketAddr::port).collect();
+    let mut words = vec![CRASH_POINT.to_owned(), "demo-replica".to_owned()];
+    // Every replica has the same words but for its port.
+    let mut is_port = false;
+    for word in scene.command_lines().into_iter().next().unwrap_or_default() {
+        let word = word.to_string_lossy().into_owned();
+        let is_next = word == "--port";
+        words.push(if is_port { "{port}".to_owned() } else { word });
+        is_port = is_next;
+    }
+    let command = serde_json::json!(words);
+    let keys = serde_json::json!(scene.keys());
+    format!(
+        "apiVersion: keyroll.dev/v1alpha1\n\
+         kind: SessionKey\n\
+         metadata: {{ name: crash }}\n\
+         spec:\n\
+         \x20 profile: keyroll\n\
+         \x20 store: {{ file: {{ path: {keys} }} }}\n\
+         \x20 consumers:\n\
+         \x20   - name: replica\n\
+         \x20     process:\n\
+         \x20       command: {command}\n\
+         \x20       ports: {ports:?}\n\
+         \x20       ready: {{ path: /healthz }}\n\
+         \x20 sessions: {{ maxLifetime: {}s, leeway: 1s, drain: lifetime }}\n\
+         \x20 probe: {{ path: /me, accepted: [200], rejected: [401], payload: {{ json: {{ user: keyroll-probe, session: 00000000-0000-4000-8000-000000000000, expires_at: 4102444800 }} }} }}\n\
+         \x20 evidence: {{ report: {{ path: /.keyroll/ring }} }}\n\
+         \x20 policy: {{ settle: 0s, escrow: 1s }}\n",
+        LIFETIME.as_secs()
+    )
+}
+
+/// Short, so that a rotation takes seconds; long enough for a session to outlive a restart of every replica.
+const LIFETIME: Duration = Duration::from_secs(3);
+const LONGEST: Duration = Duration::from_secs(120);
+const CRASH_POINT: &str = env!("CARGO_BIN_EXE_crash-point");
