@@ -89,7 +89,7 @@ async fn with_keyroll(args: &DemoArgs, program: &Path, console: Console) -> Resu
     let engine = Engine::new(assembly, &state_dir, operator).with_observer(view.clone());
     let outcome = engine.rotate(RotateRequest::default()).await;
     view.finish();
-    let outcome = outcome.map_err(|err| super::drive::engine_failure(err, console))?;
+    let outcome = outcome.map_err(|err| super::drive::engine_failure(&err, console))?;
     if outcome.exit != ExitKind::Done {
         return Err(Failure::new(Exit::Failed, format!("the rotation did not come to its end: {}", outcome.summary)));
     }

@@ -27,7 +27,7 @@ pub(crate) fn run(command: &Command, global: &Global, console: Console) -> Resul
     view.finish();
     match result {
         Ok(outcome) => Ok(show(&outcome, console)),
-        Err(error) => Err(engine_failure(error, console)),
+        Err(error) => Err(engine_failure(&error, console)),
     }
 }
 
@@ -48,9 +48,9 @@ pub(crate) fn exit_of(kind: ExitKind) -> Exit {
 }
 
 /// An engine's refusal in the words of the command line. A failed preflight is shown check by check.
-pub(crate) fn engine_failure(error: EngineError, console: Console) -> Failure {
+pub(crate) fn engine_failure(error: &EngineError, console: Console) -> Failure {
     let exit = exit_of(error.exit());
-    let next = match &error {
+    let next = match error {
         EngineError::Locked { holder } => Some(format!(
             "wait for it, or, if that machine is gone for good, take the lock away: keyroll unlock --id {}",
             holder.rotation
@@ -68,7 +68,7 @@ pub(crate) fn engine_failure(error: EngineError, console: Console) -> Failure {
         EngineError::NothingOpen { .. } => Some("keyroll status".to_owned()),
         _ => None,
     };
-    let mut failure = Failure::from_error(exit, &error);
+    let mut failure = Failure::from_error(exit, error);
     failure.next = next;
     failure
 }

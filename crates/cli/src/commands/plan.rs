@@ -18,7 +18,7 @@ pub(crate) fn run(args: &PlanArgs, global: &Global, console: Console) -> Result<
     let view = Arc::new(View::new(console));
     let (engine, interrupt) = setup.engine(&view)?;
     let plan = block_on(Some(interrupt), console, engine.plan(planned_mode(args.mode)))?
-        .map_err(|err| engine_failure(err, console))?;
+        .map_err(|err| engine_failure(&err, console))?;
     view.finish();
     if let Some(path) = &args.output {
         save(path, &plan)?;

@@ -27,7 +27,7 @@ pub(crate) fn verify(global: &Global, console: Console) -> Result<Exit, Failure>
     let setup = Setup::load(global)?;
     let view = Arc::new(View::new(console));
     let (engine, interrupt) = setup.engine(&view)?;
-    let report = block_on(Some(interrupt), console, engine.verify())?.map_err(|err| engine_failure(err, console))?;
+    let report = block_on(Some(interrupt), console, engine.verify())?.map_err(|err| engine_failure(&err, console))?;
     view.finish();
     console.result(&verify_text(&report), &report);
     Ok(if report.passed() { Exit::Done } else { Exit::Failed })

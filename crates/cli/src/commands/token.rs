@@ -52,7 +52,7 @@ fn open(args: &CodecArgs, source: &KeySource, token: &str, console: Console) -> 
     let codec = build(args)?;
     let key = read_key(args, source)?;
     let token = secrets::read_line(token)?;
-    let opened = codec.open(&[&key], &token, super::now()).map_err(|err| refused(err))?;
+    let opened = codec.open(&[&key], &token, super::now()).map_err(refused)?;
     let payload = String::from_utf8_lossy(opened.payload.expose());
     console.result(
         &payload,

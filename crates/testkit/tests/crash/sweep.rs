@@ -54,8 +54,7 @@ async fn work(seed: u64, jobs: Arc<Jobs>) -> Result<Sum, Failed> {
     let mut sum = Sum::default();
     let mut lane = None;
     let mut age = 0;
-    loop {
-        let Some(Job { kills, tries }) = jobs.take()? else { break };
+    while let Some(Job { kills, tries }) = jobs.take()? {
         let mut here = match lane.take() {
             Some(lane) => lane,
             None => Lane::start(seed).await?,
