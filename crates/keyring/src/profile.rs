@@ -147,7 +147,7 @@ impl Profile {
         };
         match (&mut place.accept, names) {
             (_, []) => {}
-            (Accept::Nowhere, _) => {
+            (Accept::Nowhere | Accept::Behind { .. }, _) => {
                 return Err(ProfileError::UnknownRole { role: ACCEPT.to_owned(), known: vec![ACTIVE.to_owned()] });
             }
             (Accept::List { field, .. }, [name]) => *field = name.clone(),
@@ -367,8 +367,13 @@ struct CodecChoice {
     params: BTreeMap<String, String>,
 }
 
-const BUILTIN: &[(&str, &str)] =
-    &[("keyroll", include_str!("../profiles/keyroll.toml")), ("rails", include_str!("../profiles/rails.toml"))];
+const BUILTIN: &[(&str, &str)] = &[
+    ("django", include_str!("../profiles/django.toml")),
+    ("express", include_str!("../profiles/express.toml")),
+    ("flask", include_str!("../profiles/flask.toml")),
+    ("keyroll", include_str!("../profiles/keyroll.toml")),
+    ("rails", include_str!("../profiles/rails.toml")),
+];
 
 #[cfg(test)]
 mod tests;

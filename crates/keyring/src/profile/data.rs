@@ -117,6 +117,7 @@ struct PlaceFile {
 #[serde(deny_unknown_fields, rename_all = "kebab-case", tag = "kind")]
 enum AcceptFile {
     None {},
+    Behind { separator: char },
     List { field: FieldName, separator: char },
     Slots { fields: Vec<FieldName> },
 }
@@ -226,13 +227,8 @@ impl PlaceFile {
     fn place(self, prefix: String) -> Result<Place, ProfileError> {
         let accept = match self.accept {
             AcceptFile::None {} => Accept::Nowhere,
-            AcceptFile::List { field, separator } => Accept::List {
-                field,
-                separator: u8::try_from(separator)
-                    .ok()
-                    .filter(u8::is_ascii)
-                    .ok_or_else(|| malformed("the separator of a list is one ASCII character"))?,
-            },
+            AcceptFile::Behind { separator } => Accept::Behind { separator: ascii(separator)? },
+            AcceptFile::List { field, separator } => Accept::List { field, separator: ascii(separator)? },
             AcceptFile::Slots { fields } if fields.is_empty() => {
                 return Err(malformed("without a slot, write `accept = { kind = \"none\" }`"));
             }
@@ -240,6 +236,11 @@ impl PlaceFile {
         };
         Ok(Place { prefix, active: self.active, accept })
     }
+}
+
+fn ascii(separator: char) -> Result<u8, ProfileError> {
+    let byte = u8::try_from(separator).ok().filter(u8::is_ascii);
+    byte.ok_or_else(|| malformed("the separator of a list is one ASCII character"))
 }
 
 const SCHEMA: u64 = 1;

@@ -149,10 +149,18 @@ fn render_place(
     configuration: &Configuration<'_>,
     fields: &mut Fields,
 ) -> Result<(), ProfileError> {
+    if let Accept::Behind { separator } = place.accept {
+        let keys = std::iter::once(&configuration.active).chain(&configuration.accept_only);
+        let texts =
+            keys.map(|key| encode(key, index, rule, &place.active, Some(separator))).collect::<Result<Vec<_>, _>>()?;
+        fields.0.insert(place.active.clone(), join(&texts, separator));
+        return Ok(());
+    }
     let active = encode(configuration.active, index, rule, &place.active, None)?;
     fields.0.insert(place.active.clone(), Some(active));
     match &place.accept {
-        Accept::Nowhere => {}
+        // The one is nothing to write, the other is written.
+        Accept::Nowhere | Accept::Behind { .. } => {}
         Accept::List { field, separator } => {
             let texts = configuration
                 .accept_only
@@ -220,9 +228,19 @@ fn parse_places(profile: &Profile, places: &[Place], fields: &Fields) -> Result<
     let mut active = FoundKey { id: None, parts: Vec::new() };
     let mut accept_only: Vec<FoundKey> = Vec::new();
     for (index, (place, rule)) in places.iter().zip(&profile.parts).enumerate() {
-        active.parts.push(decode(active_text(&place.active, fields)?.expose(), rule, &place.active)?);
+        let text = active_text(&place.active, fields)?;
+        let mut behind = Vec::new();
+        let part = if let Accept::Behind { separator } = place.accept {
+            let mut parts = parse_list(Some(text), separator, rule, &place.active)?.into_iter();
+            let first = parts.next();
+            behind.extend(parts);
+            first.ok_or_else(|| ProfileError::ActiveEmpty { field: place.active.clone() })?
+        } else {
+            decode(text.expose(), rule, &place.active)?
+        };
+        active.parts.push(part);
         let (field, parts) = match &place.accept {
-            Accept::Nowhere => (&place.active, Vec::new()),
+            Accept::Nowhere | Accept::Behind { .. } => (&place.active, behind),
             Accept::List { field, separator } => (field, parse_list(present(field, fields), *separator, rule, field)?),
             Accept::Slots(slots) => {
                 let parts = slots

@@ -51,6 +51,8 @@ pub(super) struct Place {
 pub(super) enum Accept {
     /// Not at all.
     Nowhere,
+    /// In the active key's own field, behind it.
+    Behind { separator: u8 },
     /// One field with all of them.
     List { field: FieldName, separator: u8 },
     /// One field for each.
@@ -61,7 +63,7 @@ impl Accept {
     pub(super) fn slots(&self) -> Slots {
         match self {
             Self::Nowhere => Slots::OneKeyOnly,
-            Self::List { .. } => Slots::Unlimited,
+            Self::Behind { .. } | Self::List { .. } => Slots::Unlimited,
             Self::Slots(fields) => Slots::Limited(fields.len()),
         }
     }
@@ -78,7 +80,7 @@ impl Layout {
                 for place in places {
                     roles.insert(format!("{}{ACTIVE}", place.prefix), place.active.clone());
                     match &place.accept {
-                        Accept::Nowhere => {}
+                        Accept::Nowhere | Accept::Behind { .. } => {}
                         Accept::List { field, .. } => {
                             roles.insert(format!("{}{ACCEPT}", place.prefix), field.clone());
                         }
@@ -114,7 +116,7 @@ impl Layout {
                         };
                         fields.get_mut(index)
                     }
-                    (Accept::Nowhere | Accept::List { .. }, _) => None,
+                    (Accept::Nowhere | Accept::Behind { .. } | Accept::List { .. }, _) => None,
                 }
             }),
         }

@@ -13,7 +13,7 @@ fn text(fields: &Fields, name: &str) -> Option<String> {
 #[test]
 fn every_builtin_profile_and_variant_parses_and_makes_keys_that_it_accepts_and_reads_back() {
     let names = Profile::names();
-    assert_eq!(names, ["keyroll", "rails", "rails/single-slot"]);
+    assert_eq!(names, ["django", "express", "flask", "keyroll", "rails", "rails/single-slot"]);
     for name in names {
         let profile = Profile::builtin(&name).expect("a builtin profile");
         assert_eq!(profile.name(), name);
@@ -235,7 +235,10 @@ fn a_profile_with_a_mistake_is_refused_with_its_place() {
     }
     assert!(matches!(with("\"SIG_OLD\",", "\"ENC\","), Err(ProfileError::DoubledField { .. })));
     let Err(error) = Profile::builtin("rail") else { panic!("there is no such profile") };
-    assert_eq!(error.to_string(), "there is no profile `rail`; there are `keyroll`, `rails`, `rails/single-slot`");
+    assert_eq!(
+        error.to_string(),
+        "there is no profile `rail`; there are `django`, `express`, `flask`, `keyroll`, `rails`, `rails/single-slot`"
+    );
     assert!(matches!(Profile::builtin("rails/double-slot"), Err(ProfileError::Unknown { .. })));
 }
 
@@ -261,10 +264,14 @@ fn keys_that_are_not_fit_are_named_without_showing_them() {
 }
 
 #[test]
-fn every_builtin_profile_names_a_codec_that_there_is() {
+fn a_codec_that_a_builtin_profile_names_is_there() {
+    let mut without = Vec::new();
     for name in Profile::names() {
         let profile = Profile::builtin(&name).expect("the profile");
-        let (codec, params) = profile.codec().expect("a codec");
+        let Some((codec, params)) = profile.codec() else {
+            without.push(name);
+            continue;
+        };
         let mut params = params.clone();
         params.entry("cookie".to_owned()).or_insert_with(|| "_app_session".to_owned());
         let built = crate::codec::build(codec, &params).expect("a codec");
@@ -274,13 +281,115 @@ fn every_builtin_profile_names_a_codec_that_there_is() {
         let token = built.mint(&key, &session).expect("a session");
         assert!(built.open(&[&key], &token, crate::UnixTime(2)).is_ok(), "{name}");
     }
+    assert_eq!(without, ["django", "express", "flask"]);
 }
 
 #[test]
 fn the_initializer_passes_its_own_lints() {
-    for name in ["rails", "rails/single-slot"] {
+    for name in ["django", "express", "flask", "rails", "rails/single-slot"] {
         let profile = Profile::builtin(name).expect("the profile");
         let Initializer { path, text } = profile.initializer().expect("an initializer");
         assert_eq!(profile.lint(&[SourceFile { path, text }]), [], "{name}");
+    }
+}
+
+#[test]
+fn the_fields_of_express_at_each_stage_are_one_list_whose_first_key_signs() {
+    let profile = Profile::builtin("express").expect("the profile");
+    let [a, b] = ["old", "new"].map(|text| Secret::from_text(&text.repeat(20)));
+    let [old, new] = [(1, &a), (2, &b)].map(|(id, text)| Key::single(KeyId(id), text.duplicate()));
+    let (o, n) = ("old".repeat(20), "new".repeat(20));
+    for (active, accept_only, expected) in [
+        (&old, vec![], o.clone()),
+        (&old, vec![&new], format!("{o},{n}")),
+        (&new, vec![&old], format!("{n},{o}")),
+        (&new, vec![], n.clone()),
+    ] {
+        let fields = profile.render(&Configuration { active, accept_only }).expect("fields");
+        assert_eq!(fields.0.len(), 1);
+        assert_eq!(text(&fields, "SESSION_SECRET"), Some(expected.clone()));
+        let parsed = profile.parse(&fields).expect("a configuration");
+        let mut all = vec![parsed.active];
+        all.extend(parsed.accept_only);
+        assert_eq!(texts(&all).join(","), expected);
+    }
+    for broken in ["", ",key", "key,", "key,,key2"] {
+        assert!(profile.parse(&stored(&[("SESSION_SECRET", broken)])).is_err(), "{broken}");
+    }
+}
+
+#[test]
+fn django_and_flask_keep_the_new_key_in_the_fallbacks_until_it_is_promoted() {
+    for name in ["django", "flask"] {
+        let profile = Profile::builtin(name).expect("the profile");
+        let [a, b] = ["old", "new"].map(|text| Secret::from_text(&text.repeat(20)));
+        let [old, new] = [(1, &a), (2, &b)].map(|(id, text)| Key::single(KeyId(id), text.duplicate()));
+        let fields = profile.render(&Configuration { active: &old, accept_only: vec![&new] }).expect("fields");
+        assert_eq!(text(&fields, "SECRET_KEY"), Some("old".repeat(20)));
+        assert_eq!(text(&fields, "SECRET_KEY_FALLBACKS"), Some("new".repeat(20)));
+    }
+}
+
+#[test]
+fn what_is_wrong_in_applications_of_the_other_frameworks_is_found_and_never_quoted() {
+    for (profile, path, source, lints) in [
+        (
+            "django",
+            "settings.py",
+            "SECRET_KEY = 'hunter2-in-the-source'\n",
+            &["no-fallbacks", "accept-field-unused", "key-in-source"][..],
+        ),
+        (
+            "django",
+            "settings.py",
+            "SECRET_KEY = os.environ['SECRET_KEY']\nSECRET_KEY_FALLBACKS = os.environ['SECRET_KEY_FALLBACKS']\n",
+            &["fallbacks-not-a-list"],
+        ),
+        (
+            "flask",
+            "app.py",
+            "app.config['SECRET_KEY_FALLBACKS'] = 'hunter2-in-the-source'\n",
+            &["fallbacks-not-a-list"],
+        ),
+        (
+            "flask",
+            "app.py",
+            "app.secret_key = 'hunter2-in-the-source'\n",
+            &["no-fallbacks", "accept-field-unused", "key-in-source"],
+        ),
+        ("express", "app.js", "app.use(session({ secret: process.env.SESSION_SECRET }));\n", &["secret-not-split"]),
+        (
+            "express",
+            "app.js",
+            "app.use(session({ secret: 'hunter2-in-the-source' }));\n",
+            &["secret-unused", "key-in-source"],
+        ),
+    ] {
+        let findings = Profile::builtin(profile)
+            .expect("the profile")
+            .lint(&[SourceFile { path: path.to_owned(), text: source.to_owned() }]);
+        assert_eq!(findings.iter().map(|finding| finding.lint.as_str()).collect::<Vec<_>>(), lints, "{source}");
+        assert!(!format!("{findings:?}").contains("hunter2"));
+    }
+}
+
+#[test]
+fn a_flask_whose_fallbacks_sign_or_are_unknown_is_found() {
+    let profile = Profile::builtin("flask").expect("the profile");
+    let Initializer { path, text } = profile.initializer().expect("an initializer");
+    for (pin, lints) in [
+        ("Flask==3.1.0\n", &["fallbacks-sign"][..]),
+        ("flask == 3.1\n", &["fallbacks-sign"]),
+        ("flask==3.0.3\n", &["fallbacks-unknown"]),
+        ("flask==2.3.0\n", &["fallbacks-unknown"]),
+        ("flask==3.1.1\n", &[]),
+        ("Flask>=3.1.1\n", &[]),
+    ] {
+        let sources = [
+            SourceFile { path: path.clone(), text: text.clone() },
+            SourceFile { path: "requirements.txt".to_owned(), text: pin.to_owned() },
+        ];
+        let findings = profile.lint(&sources);
+        assert_eq!(findings.iter().map(|finding| finding.lint.as_str()).collect::<Vec<_>>(), lints, "{pin}");
     }
 }
