@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use keyroll_engine::config::LoadError;
+use keyroll_engine::lint::Severity;
 use keyroll_keyring::profile::SourceFile;
 use serde::Serialize;
 
@@ -17,6 +18,7 @@ pub(crate) fn run(args: &LintArgs, global: &Global, console: Console) -> Result<
     let mut findings: Vec<Finding> = keyroll_engine::lint::config(&config)
         .into_iter()
         .map(|finding| Finding {
+            severity: finding.severity,
             place: format!("{}:{}", global.config.display(), finding.place),
             what: finding.what,
             consequence: finding.consequence,
@@ -27,6 +29,8 @@ pub(crate) fn run(args: &LintArgs, global: &Global, console: Console) -> Result<
         let profile = keyroll_engine::profile(&config.profile).map_err(|err| Failure::from_error(Exit::Usage, &err))?;
         let sources = sources(folder)?;
         findings.extend(profile.lint(&sources).into_iter().map(|finding| Finding {
+            // A profile lints only what loses sessions or lets them be forged.
+            severity: Severity::Error,
             place: match finding.line {
                 Some(line) => format!("{}:{line}", finding.path),
                 None => finding.path,
@@ -38,14 +42,18 @@ pub(crate) fn run(args: &LintArgs, global: &Global, console: Console) -> Result<
     }
     let document = Document { schema_version: SCHEMA_VERSION, kind: "lint", findings: &findings };
     console.result(&text(&findings), &document);
-    Ok(if findings.is_empty() { Exit::Done } else { Exit::Failed })
+    // A note is worth knowing, and nothing has to change.
+    let harmless = findings.iter().all(|finding| finding.severity == Severity::Note);
+    Ok(if harmless { Exit::Done } else { Exit::Failed })
 }
 
 /// A configuration that can't be read, every mistake with its place.
 pub(crate) fn config_failure(err: &LoadError) -> Failure {
     match err {
         LoadError::Invalid(errors) => Failure::new(Exit::Usage, format!("the configuration is not valid\n{errors}")),
-        other => Failure::from_error(Exit::Usage, other).next("write one with `keyroll init`, or name it with --config"),
+        other => {
+            Failure::from_error(Exit::Usage, other).next("write one with `keyroll init`, or name it with --config")
+        }
     }
 }
 
@@ -83,15 +91,19 @@ fn is_foreign(name: &str) -> bool {
 }
 
 fn is_source(name: &str) -> bool {
-    name == "Gemfile" || SOURCE_ENDINGS.iter().any(|ending| name.ends_with(ending))
+    name == "Gemfile" || name == "requirements.txt" || SOURCE_ENDINGS.iter().any(|ending| name.ends_with(ending))
 }
 
 fn text(findings: &[Finding]) -> String {
     let mut text = String::new();
     for finding in findings {
         text.push_str(&format!(
-            "{}: {}\n  users: {}\n  fix: {}\n",
-            finding.place, finding.what, finding.consequence, finding.fix
+            "{}: {}: {}\n  users: {}\n  fix: {}\n",
+            severity(finding.severity),
+            finding.place,
+            finding.what,
+            finding.consequence,
+            finding.fix
         ));
     }
     match findings.len() {
@@ -101,8 +113,17 @@ fn text(findings: &[Finding]) -> String {
     }
 }
 
+fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Note => "note",
+        Severity::Warning => "warning",
+        Severity::Error => "error",
+    }
+}
+
 #[derive(Serialize)]
 struct Finding {
+    severity: Severity,
     place: String,
     what: String,
     consequence: String,
@@ -116,5 +137,6 @@ struct Document<'a> {
     findings: &'a [Finding],
 }
 
-const SOURCE_ENDINGS: &[&str] = &[".rb", ".ru", ".yml", ".yaml", ".erb", ".py", ".toml", ".js", ".ts", ".json", ".env"];
+const SOURCE_ENDINGS: &[&str] =
+    &[".rb", ".ru", ".yml", ".yaml", ".erb", ".py", ".toml", ".js", ".ts", ".mjs", ".cjs", ".json", ".env"];
 const MOST_BYTES: u64 = 512 * 1024;

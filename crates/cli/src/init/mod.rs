@@ -8,6 +8,8 @@ mod template;
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
+use keyroll_keyring::Profile;
+
 use crate::args::{Global, InitArgs};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -35,16 +37,26 @@ pub(crate) fn run(args: &InitArgs, global: &Global, console: Console) -> Result<
             None => env_file(&args.folder, console),
         },
     };
-    let text = template::render(&found, &answers)?;
+    let initializer =
+        Profile::builtin(found.framework.name()).map_err(|err| Failure::from_error(Exit::Failed, &err))?.initializer();
+    let text = template::render(&found, &answers, initializer.as_ref())?;
     std::fs::write(&target, &text)
         .map_err(|err| Failure::new(Exit::Usage, format!("`{}` can't be written: {err}", target.display())))?;
     let marked = text.lines().filter(|line| line.contains("FILL IN")).count();
     let document = serde_json::json!({
         "schema_version": SCHEMA_VERSION, "kind": "init", "file": target, "framework": found.framework.name(),
         "seen": found.seen, "marked": marked,
+        "initializer": initializer.as_ref().map(|code| serde_json::json!({ "path": code.path, "text": code.text })),
+    });
+    let code = initializer.map_or_else(String::new, |code| {
+        format!(
+            "the application has to accept a second key; in `{}`, unless it does already:\n\n{}\n",
+            code.path,
+            code.text.trim()
+        )
     });
     let summary = format!(
-        "wrote `{}` for {} ({})\nfill in the {marked} lines that it marks, then: keyroll preflight",
+        "wrote `{}` for {} ({})\n{code}fill in the {marked} lines that it marks, then: keyroll preflight",
         target.display(),
         found.framework.title(),
         found.seen,
@@ -80,10 +92,7 @@ fn choose(found: Vec<Found>, console: Console) -> Result<Found, Failure> {
             .next("say which with --profile"));
     }
     let answer = ask(&format!("Which of {} holds the key?", names.join(", ")), names[0], console);
-    found
-        .into_iter()
-        .find(|one| one.framework.name() == answer)
-        .ok_or_else(|| unknown_framework(&answer))
+    found.into_iter().find(|one| one.framework.name() == answer).ok_or_else(|| unknown_framework(&answer))
 }
 
 fn env_file(folder: &Path, console: Console) -> PathBuf {
