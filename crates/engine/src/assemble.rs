@@ -350,7 +350,7 @@ fn login_config(
         (None, None) => {
             return Err(AssembleError::Unfit {
                 what: "probe.login".into(),
-                reason: "nothing names the session cookie; say `profile.parameters.cookie`".into(),
+                reason: "nothing names the session cookie; say `profile: { name: .., cookie: .. }`".into(),
             });
         }
     };

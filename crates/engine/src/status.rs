@@ -9,6 +9,7 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::explain::Names;
 use crate::fingerprints::Fingerprints;
+use crate::journal::Anchor;
 use crate::report::{
     KeyStatus, MemberStatus, Notice, Reach, RotationStatus, SCHEMA_VERSION, Status, StatusSource, StoreStatus,
     WaitReport,
@@ -54,6 +55,12 @@ impl Engine {
             status.requests.push(format!("the lock's holder is dead ({lock}); `keyroll rotate` takes over"));
         }
         Ok(status)
+    }
+
+    /// What the stores' stamps say of the audit record; empty where no store has a stamp yet.
+    pub async fn anchors(&self) -> Result<Vec<Anchor>, EngineError> {
+        let views = self.read_stores().await?;
+        Ok(views.into_iter().filter_map(|view| view.stamp?.audit).collect())
     }
 
     /// Why it waits; `None` where nothing is open.
