@@ -1,0 +1,167 @@
+//! What people type and what they get: transcripts of commands that need no fleet, with their exit codes.
+//!
+//! The exit codes are an interface, so each test states the number and not only that something failed.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use keyroll_testkit::Suite;
+use libtest_mimic::Failed;
+
+fn main() {
+    let mut suite = Suite::new()
+        .test("a command line that is not understood is a usage error", || {
+            let folder = tempfile::tempdir()?;
+            for words in [&["nonsense"][..], &["rotate", "--until", "yesterday"], &["reload"], &["revoke"]] {
+                keyroll(folder.path(), words)?.exits(64)?;
+            }
+            keyroll(folder.path(), &["--help"])?.exits(0)?.says("Exit codes")?;
+            Ok(())
+        })
+        .test("a missing configuration says how to write one", || {
+            let folder = tempfile::tempdir()?;
+            for words in [&["plan"][..], &["rotate"], &["status"], &["audit", "verify"], &["lint"]] {
+                keyroll(folder.path(), words)?.exits(64)?.says("keyroll init")?;
+            }
+            Ok(())
+        })
+        .test("an unknown field is shown with its line and the name that was meant", || {
+            let folder = tempfile::tempdir()?;
+            fs::write(folder.path().join("keyroll.yaml"), format!("{HEAD}  profil: rails\n"))?;
+            keyroll(folder.path(), &["lint"])?
+                .exits(64)?
+                .says("keyroll.yaml:5:3")?
+                .says("unknown field `profil`")?
+                .says("did you mean `profile`?")?;
+            let json = keyroll(folder.path(), &["lint", "--format", "json"])?.exits(64)?.json()?;
+            assert_eq!((&json["kind"], &json["exit"]), (&"error".into(), &64.into()));
+            Ok(())
+        })
+        .test("a duration that is none is a usage error before anything is touched", || {
+            let folder = tempfile::tempdir()?;
+            fs::write(folder.path().join("keyroll.yaml"), format!("{HEAD}{RAILS}"))?;
+            keyroll(folder.path(), &["rotate", "--wait", "soon"])?.exits(64)?.says("write it like 90s")?;
+            Ok(())
+        })
+        .test("a revocation without anybody to say yes is left to a human", || {
+            let folder = tempfile::tempdir()?;
+            fs::write(folder.path().join("keyroll.yaml"), format!("{HEAD}{RAILS}"))?;
+            keyroll(folder.path(), &["revoke", "--mode", "hard-cutover"])?.exits(8)?.says("nothing was changed")?;
+            Ok(())
+        })
+        .test("a note does not fail the lint, and a warning does", || {
+            let folder = tempfile::tempdir()?;
+            let file = folder.path().join("keyroll.yaml");
+            fs::write(&file, format!("{HEAD}{ONE_PROCESS}"))?;
+            keyroll(folder.path(), &["lint"])?.exits(0)?.says("note: ")?.says("there is one process")?;
+            fs::write(&file, format!("{HEAD}{ONE_PROCESS}").replace("leeway: 30s", "leeway: 1s"))?;
+            keyroll(folder.path(), &["lint"])?.exits(1)?.says("warning: ")?;
+            Ok(())
+        })
+        .test("init does not guess, and replaces nothing unasked", || {
+            let folder = tempfile::tempdir()?;
+            keyroll(folder.path(), &["init"])?.exits(64)?.says("say which with --profile")?;
+            keyroll(folder.path(), &["init", "--profile", "cobol"])?.exits(64)?;
+            keyroll(folder.path(), &["init", "--profile", "flask"])?.exits(0)?;
+            let before = fs::read(folder.path().join("keyroll.yaml"))?;
+            keyroll(folder.path(), &["init", "--profile", "rails"])?.exits(64)?.says("--overwrite")?;
+            assert_eq!(fs::read(folder.path().join("keyroll.yaml"))?, before);
+            Ok(())
+        });
+    for (name, file, text, reads) in PROJECTS {
+        let title = format!("what init writes for a project of {name} is accepted by lint");
+        suite = suite.test(&title, move || {
+            let folder = tempfile::tempdir()?;
+            let path = folder.path().join(file);
+            fs::create_dir_all(path.parent().unwrap_or(folder.path()))?;
+            fs::write(&path, text)?;
+            // The key's file may have a name that YAML would read otherwise.
+            keyroll(folder.path(), &["init", "--env-file", "shared: x/.env #1"])?.exits(0)?.says(reads)?;
+            keyroll(folder.path(), &["lint"])?.exits(0)?;
+            let json = keyroll(folder.path(), &["init", "--overwrite", "--format", "json"])?.exits(0)?.json()?;
+            assert_eq!(json["framework"], *name);
+            let code = json["initializer"]["text"].as_str().ok_or("init shows no initializer")?;
+            let place = folder.path().join(json["initializer"]["path"].as_str().ok_or("it has no place")?);
+            fs::create_dir_all(place.parent().unwrap_or(folder.path()))?;
+            // What the application lacks is found, and what `init` printed mends it.
+            keyroll(folder.path(), &["lint", "--project", "."])?.exits(1)?.says("error: ")?;
+            fs::write(place, code)?;
+            keyroll(folder.path(), &["lint", "--project", "."])?.exits(0)?;
+            Ok(())
+        });
+    }
+    suite.run()
+}
+
+/// What a command printed and how it ended.
+struct Run {
+    words: String,
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+impl Run {
+    fn exits(&self, code: i32) -> Result<&Self, Failed> {
+        if self.code == Some(code) { Ok(self) } else { Err(self.failed(&format!("should exit with {code}"))) }
+    }
+
+    fn says(&self, text: &str) -> Result<&Self, Failed> {
+        let said = self.stdout.contains(text) || self.stderr.contains(text);
+        if said { Ok(self) } else { Err(self.failed(&format!("should say `{text}`"))) }
+    }
+
+    fn json(&self) -> Result<serde_json::Value, Failed> {
+        serde_json::from_str(&self.stdout)
+            .map_err(|err| self.failed(&format!("should print one JSON document ({err})")))
+    }
+
+    fn failed(&self, what: &str) -> Failed {
+        let Self { words, code, stdout, stderr } = self;
+        format!("`keyroll {words}` {what}; it exited with {code:?}\n{stdout}{stderr}").into()
+    }
+}
+
+/// Runs the binary in `folder`, with nobody at the keyboard.
+fn keyroll(folder: &Path, words: &[&str]) -> Result<Run, Failed> {
+    let output = Command::new(env!("CARGO_BIN_EXE_keyroll"))
+        .args(words)
+        .current_dir(folder)
+        .env_remove("KEYROLL_CONFIG")
+        .env("KEYROLL_STATE_DIR", folder.join("state"))
+        .stdin(Stdio::null())
+        .output()?;
+    Ok(Run {
+        words: words.join(" "),
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
+
+/// Framework, a file that gives the project away, its text, and where `init` says the code goes.
+const PROJECTS: &[(&str, &str, &str, &str)] = &[
+    ("rails", "config/application.rb", "config.load_defaults 7.1\n", "config/initializers/keyroll_cookie_rotation.rb"),
+    ("django", "manage.py", "os.environ.setdefault('DJANGO_SETTINGS_MODULE', 'shop.settings')\n", "settings.py"),
+    ("flask", "requirements.txt", "flask==3.1.1\n", "app.py"),
+    ("express", "package.json", "{\"dependencies\":{\"express-session\":\"^1\"}}", "app.js"),
+];
+
+const HEAD: &str = "apiVersion: keyroll.dev/v1alpha1\nkind: SessionKey\nmetadata: { name: shop }\nspec:\n";
+
+const RAILS: &str = "  profile: { name: rails, cookie: _shop }
+  store: { envFile: { path: shop.env } }
+  consumers:
+    - command: { list: [./fleet, list], reload: [./fleet, reload, \"{member}\"] }
+  sessions: { maxLifetime: 3h, drain: lifetime }
+  probe: { path: /me, accepted: { reissue: true } }
+";
+
+const ONE_PROCESS: &str = "  profile: keyroll
+  store: { file: { path: keys } }
+  consumers:
+    - process: { command: [./app], ports: [9001] }
+  sessions: { maxLifetime: 3h, leeway: 30s, drain: lifetime }
+  probe: { path: /me, accepted: [200], rejected: [401] }
+";
