@@ -18,7 +18,7 @@ use crate::effects::{effect_name, error_chain};
 use crate::error::EngineError;
 use crate::journal::{Body, HumanAction};
 use crate::preflight::Lock;
-use crate::report::{Notice, Resumed, WaitReport};
+use crate::report::{Notice, WaitReport};
 use crate::request::{Compromised, Patience, StoreLeak};
 use crate::session::{Session, Touched};
 use crate::stamp::{Asked, LastRotation, OpenRotation, PendingRequest, WeakEvidence};
@@ -61,7 +61,7 @@ impl Session<'_> {
                 rotation: open.id.clone(),
                 mode: open.machine.mode,
                 stage: open.machine.stage,
-                resumed: if open.machine.stage == Stage::Planned { Resumed::New } else { Resumed::Continued },
+                resumed: self.resumed,
             });
         }
         loop {

@@ -11,6 +11,7 @@ use keyroll_rotation::{Candidate, Mode, Opening, Rotation};
 use crate::clock::{calendar, millis};
 use crate::error::EngineError;
 use crate::journal::{Body, HumanAction, Why};
+use crate::report::Resumed;
 use crate::request::{RevokeRequest, StoreLeak};
 use crate::session::{Change, Session};
 use crate::stamp::OpenRotation;
@@ -82,6 +83,7 @@ impl Session<'_> {
             Some(lock) if self.stamp.open.as_ref().is_none_or(|open| open.id != lock.rotation) => lock.rotation.clone(),
             _ => engine.new_rotation_id()?,
         };
+        self.resumed = Resumed::New;
         self.stamp.open = Some(OpenRotation {
             id: id.clone(),
             machine,

@@ -19,7 +19,7 @@ use crate::error::EngineError;
 use crate::hooks::{CrashPoint, Moment};
 use crate::journal::{Author, Body, ConfigurationSight, Draft, Journal, KeyMark, Seq};
 use crate::lock::{LockHolder, ProcessIdentity, Vitality};
-use crate::report::{MemberStatus, Notice};
+use crate::report::{MemberStatus, Notice, Resumed};
 use crate::roster::Roster;
 use crate::stamp::{OpenRotation, StampBody};
 use crate::world::{self, FieldsSay, Materials, StoreView};
@@ -37,6 +37,8 @@ pub(crate) struct Session<'e> {
     /// What the last sweep showed, for people.
     pub(crate) members: Vec<MemberStatus>,
     pub(crate) decoy: Key,
+    /// Whether this process opened the rotation that it drives.
+    pub(crate) resumed: Resumed,
     /// How the lock was had.
     pub(crate) taken: Taken,
     /// Whether a store's version moved while its fields stayed the same, since it was last asked.
@@ -109,6 +111,7 @@ impl<'e> Session<'e> {
             roster: engine.load_roster()?,
             members: Vec::new(),
             decoy: engine.assembly.profile.candidate(DECOY)?,
+            resumed: Resumed::Continued,
             taken: Taken::Free,
             touched: Touched::No,
             taken_requests: BTreeSet::new(),

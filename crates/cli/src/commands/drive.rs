@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 
 use keyroll_engine::{
-    CompleteRequest, Compromised, Engine, EngineError, ExitKind, Outcome, Overrides, Patience, PlanDocument,
+    CompleteRequest, Compromised, Engine, EngineError, ExitKind, Outcome, Overrides, Patience, PlanDocument, Reason,
     ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest, StoreLeak, UnlockRequest, Why,
 };
 use keyroll_rotation::gate::EvidenceRule;
@@ -135,7 +135,7 @@ impl Request {
                     },
                     patience: Patience::Forever,
                     overrides: Overrides::default(),
-                    why: why(&args.reasons),
+                    why: Why { reason: args.reasons.reason.map_or(Reason::Compromise, reason), ..why(&args.reasons) },
                 })
             }
             Command::Reload(args) => Self::Reload(
@@ -238,17 +238,20 @@ fn patience(wait: Option<&str>) -> Result<Patience, Failure> {
 }
 
 fn why(reasons: &args::Reasons) -> Why {
-    use keyroll_engine::Reason;
     Why {
-        reason: match reasons.reason {
-            None | Some(args::Reason::Scheduled) => Reason::Scheduled,
-            Some(args::Reason::Incident) => Reason::Incident,
-            Some(args::Reason::Compromise) => Reason::Compromise,
-            Some(args::Reason::Personnel) => Reason::Personnel,
-            Some(args::Reason::Audit) => Reason::Audit,
-        },
+        reason: reasons.reason.map_or(Reason::Scheduled, reason),
         ticket: reasons.ticket.clone(),
         note: reasons.note.clone(),
+    }
+}
+
+fn reason(reason: args::Reason) -> Reason {
+    match reason {
+        args::Reason::Scheduled => Reason::Scheduled,
+        args::Reason::Incident => Reason::Incident,
+        args::Reason::Compromise => Reason::Compromise,
+        args::Reason::Personnel => Reason::Personnel,
+        args::Reason::Audit => Reason::Audit,
     }
 }
 

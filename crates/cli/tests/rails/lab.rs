@@ -377,6 +377,7 @@ impl Lab {
         };
         let shipped = std::fs::read_to_string(example().join("keyroll.yaml")).map_err(text)?;
         let config = shipped
+            .replace("run/shop.env", "shop.env")
             .replace("[./fleet, list]", &fleet("list"))
             .replace("[./fleet, reload, \"{member}\"]", &fleet("reload"))
             .replace("maxLifetime: 3h", &format!("maxLifetime: {}s\n    leeway: 2s", LIFETIME.as_secs()));
