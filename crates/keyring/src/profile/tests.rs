@@ -303,7 +303,7 @@ fn the_fields_of_express_at_each_stage_are_one_list_whose_first_key_signs() {
         (&old, vec![], o.clone()),
         (&old, vec![&new], format!("{o},{n}")),
         (&new, vec![&old], format!("{n},{o}")),
-        (&new, vec![], n.clone()),
+        (&new, vec![], n),
     ] {
         let fields = profile.render(&Configuration { active, accept_only }).expect("fields");
         assert_eq!(fields.0.len(), 1);
