@@ -74,7 +74,7 @@ fn main() {
         suite = suite.test(&title, move || {
             let folder = tempfile::tempdir()?;
             let path = folder.path().join(file);
-            fs::create_dir_all(path.parent().unwrap_or(folder.path()))?;
+            fs::create_dir_all(path.parent().unwrap_or_else(|| folder.path()))?;
             fs::write(&path, text)?;
             // The key's file may have a name that YAML would read otherwise.
             keyroll(folder.path(), &["init", "--env-file", "shared: x/.env #1"])?.exits(0)?.says(reads)?;
@@ -83,7 +83,7 @@ fn main() {
             assert_eq!(json["framework"], *name);
             let code = json["initializer"]["text"].as_str().ok_or("init shows no initializer")?;
             let place = folder.path().join(json["initializer"]["path"].as_str().ok_or("it has no place")?);
-            fs::create_dir_all(place.parent().unwrap_or(folder.path()))?;
+            fs::create_dir_all(place.parent().unwrap_or_else(|| folder.path()))?;
             // What the application lacks is found, and what `init` printed mends it.
             keyroll(folder.path(), &["lint", "--project", "."])?.exits(1)?.says("error: ")?;
             fs::write(place, code)?;
