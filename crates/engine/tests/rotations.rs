@@ -5,6 +5,8 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
+use keyroll_engine::journal::audit::{self, AuditVerdict};
+use keyroll_engine::journal::{JOURNAL_FILE, JournalReader};
 use keyroll_engine::{
     CompleteRequest, Compromised, Engine, EngineError, ExitKind, Outcome, Overrides, Patience, RevokeRequest,
     RollbackRequest, RotateRequest, Standby, StoreLeak, Why, interrupt,
@@ -364,4 +366,22 @@ async fn verify_is_green_after_a_rotation_and_names_the_member_that_is_not_right
     world.restart("web-1");
     let report = engine.verify().await.unwrap();
     assert!(!report.passed(), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_stores_vouch_for_the_record_and_notice_when_its_end_is_cut_off() {
+    let dir = tempfile::tempdir().unwrap();
+    let world = World::new(2);
+    assert_eq!(world.engine(dir.path()).anchors().await.unwrap(), [], "no stamp was written yet");
+    world.engine(dir.path()).rotate(RotateRequest::default()).await.unwrap();
+    let anchors = world.engine(dir.path()).anchors().await.unwrap();
+    assert!(!anchors.is_empty());
+    let verdict = || audit::verify(&JournalReader::open(dir.path()).unwrap(), &anchors).verdict();
+    assert_eq!(verdict(), AuditVerdict::Anchored);
+    // The chain of what is left is whole, so only the anchor can tell.
+    let journal = dir.path().join(JOURNAL_FILE);
+    let text = std::fs::read_to_string(&journal).unwrap();
+    let kept: String = text.lines().take(3).map(|line| format!("{line}\n")).collect();
+    std::fs::write(&journal, kept).unwrap();
+    assert_eq!(verdict(), AuditVerdict::Broken);
 }
