@@ -103,7 +103,7 @@ impl SealedRing {
     /// Opens `text`, which must have been sealed for `context`.
     pub fn open(&self, context: &Context, text: &str, now: UnixTime) -> Result<Session, OpenError> {
         let token = token::decode(text)?;
-        match self.index.find(token.key()) {
+        match self.index.find(token.key) {
             Found::Slot(slot) => self.slots[slot].open(context, token, now),
             Found::Retired => Err(OpenError::RetiredKey),
             Found::Unknown => Err(OpenError::UnknownKey),
