@@ -4,7 +4,7 @@
 //! and with 64, and an operator can count by key without any key. It also carries a *commitment* to its key: AES-GCM alone lets
 //! somebody who knows two keys make one token that opens under both, and a leaked old key is exactly such a key.
 
-use crate::codec::{Mint, MintError, OpenError, ResealError};
+use crate::token::{Mint, MintError, OpenError, ResealError};
 use crate::{Key, KeyId, UnixTime};
 
 mod context;

@@ -7,7 +7,7 @@
 
 use std::cell::RefCell;
 
-use crate::codec::MintError;
+use crate::token::MintError;
 use crate::wipe::wipe;
 
 /// The length of an extended nonce.

@@ -12,7 +12,7 @@ use super::nonce::{self, NONCE_LEN};
 use super::session::Session;
 use super::token::{self, CIPHERTEXT_AT, CLEAR_LEN, OVERHEAD, PAYLOAD_MAX, SKEW_SECONDS, Token};
 use super::xaes::{TAG_LEN, Xaes};
-use crate::codec::{Mint, MintError, OpenError};
+use crate::token::{Mint, MintError, OpenError};
 use crate::{Key, KeyId, UnixTime};
 
 /// The length of a commitment. Shorter than twice the strength wanted would be no commitment.

@@ -7,7 +7,7 @@ use base64_simd::URL_SAFE_NO_PAD;
 use super::nonce::NONCE_LEN;
 use super::slot::COMMITMENT_LEN;
 use super::xaes::TAG_LEN;
-use crate::codec::OpenError;
+use crate::token::OpenError;
 use crate::{KeyId, UnixTime};
 
 /// The longest token as text. A browser keeps 4096 bytes of a cookie, its name and attributes included.
