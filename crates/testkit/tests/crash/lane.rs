@@ -4,7 +4,7 @@
 //! one before is destroyed at the beginning of the next.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use keyroll_engine::config::{ConsumerKind, SessionKey};
 use keyroll_fleetlab::lab::{Lab, LabOptions};
 use keyroll_fleetlab::replica::Mode;
 use keyroll_fleetlab::report::Run;
-use keyroll_fleetlab::scene::{Scene, SceneOptions};
+use keyroll_fleetlab::scene::{Described, Scene, SceneOptions};
 use keyroll_fleetlab::supervisor::{Supervisor, SupervisorError};
 use libtest_mimic::Failed;
 use tokio::process::{Child, Command};
@@ -67,7 +67,9 @@ impl Lane {
         let (scene, _) = Scene::prepare(options)?;
         let scene = Arc::new(scene);
         let config = scene.folder().join("keyroll.yaml");
-        std::fs::write(&config, keyroll_yaml(&scene))?;
+        let described =
+            Described { name: "crash", program: Path::new(CRASH_POINT), subcommand: "demo-replica", escrow: "1s" };
+        std::fs::write(&config, scene.keyroll_yaml(&described))?;
         let place = Place {
             folder: scene.folder().to_owned(),
             keys: scene.keys(),
@@ -261,40 +263,6 @@ fn fleet_of(place: &Place) -> Result<ProcessFleet, Failed> {
         ConsumerKind::Process(process) => Ok(keyroll_engine::process_fleet(&consumer.name, process, &place.state_dir)?),
         other => Err(format!("the fleet is not one of processes: {other:?}").into()),
     }
-}
-
-fn keyroll_yaml(scene: &Scene) -> String {
-    let ports: Vec<u16> = scene.addresses().iter().map(std::net::SocketAddr::port).collect();
-    let mut words = vec![CRASH_POINT.to_owned(), "demo-replica".to_owned()];
-    // Every replica has the same words but for its port.
-    let mut is_port = false;
-    for word in scene.command_lines().into_iter().next().unwrap_or_default() {
-        let word = word.to_string_lossy().into_owned();
-        let is_next = word == "--port";
-        words.push(if is_port { "{port}".to_owned() } else { word });
-        is_port = is_next;
-    }
-    let command = serde_json::json!(words);
-    let keys = serde_json::json!(scene.keys());
-    format!(
-        "apiVersion: keyroll.dev/v1alpha1\n\
-         kind: SessionKey\n\
-         metadata: {{ name: crash }}\n\
-         spec:\n\
-         \x20 profile: keyroll\n\
-         \x20 store: {{ file: {{ path: {keys} }} }}\n\
-         \x20 consumers:\n\
-         \x20   - name: replica\n\
-         \x20     process:\n\
-         \x20       command: {command}\n\
-         \x20       ports: {ports:?}\n\
-         \x20       ready: {{ path: /healthz }}\n\
-         \x20 sessions: {{ maxLifetime: {}s, leeway: 1s, drain: lifetime }}\n\
-         \x20 probe: {{ path: /me, accepted: [200], rejected: [401], payload: {{ json: {{ user: keyroll-probe, session: 00000000-0000-4000-8000-000000000000, expires_at: 4102444800 }} }} }}\n\
-         \x20 evidence: {{ report: {{ path: /.keyroll/ring }} }}\n\
-         \x20 policy: {{ settle: 0s, escrow: 1s }}\n",
-        LIFETIME.as_secs()
-    )
 }
 
 /// Short, so that a rotation takes seconds; long enough for a session to outlive a restart of every replica.
