@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use keyroll_adapters::Timestamp;
+use keyroll_adapters::evidence::OpenedCounts;
+use keyroll_adapters::fleets::Member;
 use keyroll_adapters::stores::Document;
 use keyroll_keyring::{KeyId, KeyState};
-use keyroll_rotation::{Effect, Event, Leaving, Millis, RotationId, StoreIndex, WorldConfiguration};
+use keyroll_rotation::gate::Gate;
+use keyroll_rotation::{Effect, Event, Leaving, Millis, ReloadScope, RotationId, StoreIndex, WorldConfiguration};
 
 use crate::drain::{DrainBook, Reading, RunReading};
 use crate::error::EngineError;
@@ -28,6 +31,7 @@ impl Session<'_> {
         };
         let intent = self.note(Body::Intent { effect: effect.clone(), before, after })?;
         let name = effect_name(effect);
+        tracing::info!(effect = name, "effect begins");
         self.hook(&name, Moment::Before);
         let done = match effect {
             Effect::StageCandidate { key } => self.stage_candidate(*key).await,
@@ -50,13 +54,37 @@ impl Session<'_> {
                     Effect::Write { store, after, .. } => Some(self.sight(*store, after, Seen::Now)),
                     _ => None,
                 };
+                tracing::info!(effect = name, ?how, "effect done");
                 self.note(Body::Done { intent, now, how })?;
                 Ok(event)
             }
             Err(error) => {
-                self.note(Body::Failed { intent, reason: error_chain(&error) })?;
+                let reason = error_chain(&error);
+                tracing::warn!(effect = name, reason, "effect failed");
+                self.note(Body::Failed { intent, reason })?;
                 Err(error)
             }
+        }
+    }
+
+    /// What an effect does, for the person who watches.
+    pub(crate) fn effect_words(&self, effect: &Effect) -> String {
+        match effect {
+            Effect::StageCandidate { key } => format!("generate {key} and store it where applications do not look"),
+            Effect::Write { store, after, .. } => {
+                let location = self.views.get(usize::from(store.0)).map_or("the store", |view| view.location.as_str());
+                format!("write {location}: {}", world::configuration_words(after))
+            }
+            Effect::Reload { scope: ReloadScope::All, .. } => "reload the members".into(),
+            Effect::Reload { .. } => "reload the members that did not show what they must".into(),
+            Effect::Sweep { gate } => format!("{}: ask whether {}", crate::words::gate(gate.name), gate_demand(gate)),
+            Effect::StampT0 => "stamp T0: from now on the drain counts".into(),
+            Effect::ObserveDrain { key, .. } => format!("look whether sessions are still opened under {key}"),
+            Effect::Close { leaving: Leaving::Escrow { key, .. } } => format!("close: {key} goes to escrow"),
+            Effect::Close { .. } => "close".into(),
+            Effect::Destroy { key } => format!("destroy {key}"),
+            Effect::DiscardCandidate { key } => format!("discard {key}"),
+            _ => effect_name(effect),
         }
     }
 
@@ -173,7 +201,7 @@ impl Session<'_> {
     }
 
     /// Asks everybody whatever the gate demands.
-    async fn sweep_for(&mut self, gate: &keyroll_rotation::gate::Gate) -> Result<(Event, Completion), EngineError> {
+    async fn sweep_for(&mut self, gate: &Gate) -> Result<(Event, Completion), EngineError> {
         let swept = self.sweep(gate).await?;
         Ok((Event::Swept(swept), Completion::Now))
     }
@@ -195,12 +223,7 @@ impl Session<'_> {
         let mut runs = std::collections::BTreeMap::new();
         for one in &listed {
             let opened = match witness.read(&one.member).await {
-                Ok(Some(counts)) if counts.boot == one.member.boot => counts
-                    .by_label
-                    .iter()
-                    .find(|(name, _)| Some(name) == label.as_ref() || *name == key.to_string())
-                    .map(|(_, count)| *count),
-                Ok(_) => None,
+                Ok(counts) => counts.and_then(|counts| opened_by(&counts, &one.member, key, label.as_deref())),
                 Err(error) => {
                     tracing::info!(%error, "a counter could not be read");
                     None
@@ -396,6 +419,31 @@ pub(crate) fn effect_name(effect: &Effect) -> String {
         Effect::DiscardCandidate { key } => format!("discard {key}"),
         _ => "do what this release does not know".into(),
     }
+}
+
+/// How many sessions this run of the member opened under a key, which it names by fingerprint or by id.
+pub(crate) fn opened_by(counts: &OpenedCounts, member: &Member, key: KeyId, label: Option<&str>) -> Option<u64> {
+    if counts.boot != member.boot {
+        return None;
+    }
+    let series = counts.by_label.iter().find(|(name, _)| Some(name.as_str()) == label || *name == key.to_string());
+    series.map(|(_, count)| *count)
+}
+
+/// What a gate demands of every member, as it follows "whether" and a colon.
+pub(crate) fn gate_demand(gate: &Gate) -> String {
+    let list = |keys: &BTreeSet<KeyId>| keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+    let mut demands = Vec::new();
+    if !gate.rejects.is_empty() {
+        demands.push(format!("rejects {}", list(&gate.rejects)));
+    }
+    if !gate.accepts.is_empty() {
+        demands.push(format!("accepts {}", list(&gate.accepts)));
+    }
+    if let Some(key) = gate.mints {
+        demands.push(format!("mints under {key}"));
+    }
+    format!("every member {}", demands.join(", "))
 }
 
 /// An error and what caused it, in one line.

@@ -471,7 +471,9 @@ fn calibrated(
         Answer::Unknown => {
             good = false;
             let words = said(random.id(), "nothing shows whether a session under a random key is rejected");
-            checks.unknown("probe.calibration", object, words, "describe what a rejected session looks like");
+            let fix =
+                "probe a page that differs with and without a session, and describe what a rejected session looks like";
+            checks.unknown("probe.calibration", object, words, fix);
         }
     }
     if good {

@@ -3,14 +3,14 @@
 //! Every write goes through [`Session::commit`], which reads first and writes by compare-and-swap what it has just read. So a
 //! driver that lost its lock finds another epoch in the stamp and stops; it never overwrites.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use keyroll_adapters::fleets::{BootId, MemberId};
 use keyroll_adapters::stores::{Document, SecretStore, StoreError};
 use keyroll_keyring::{Key, KeyId};
 use keyroll_rotation::{
-    Direction, Epoch, Illegal, Millis, Rotation, RotationId, Stage, StoreIndex, WorldConfiguration,
+    Direction, Epoch, Illegal, Millis, Mode, Rotation, RotationId, Stage, StoreIndex, WorldConfiguration,
 };
 
 use crate::clock::{calendar, millis};
@@ -53,6 +53,17 @@ pub(crate) struct Session<'e> {
     pub(crate) dead: Option<LockHolder>,
     /// Which way a rotation went that this process brought to its end.
     pub(crate) ended_back: Direction,
+    /// What that rotation was.
+    pub(crate) ended: Option<Ended>,
+    /// The members that were shown to reject a key, as the last gate that demanded it passed.
+    pub(crate) rejected_by: BTreeMap<KeyId, BTreeSet<String>>,
+}
+
+/// A rotation of which nothing is left to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    pub(crate) mode: Mode,
+    pub(crate) active: KeyId,
 }
 
 /// What is done about a holder that may be alive.
@@ -119,6 +130,8 @@ impl<'e> Session<'e> {
             refused: None,
             dead: None,
             ended_back: Direction::Forward,
+            ended: None,
+            rejected_by: BTreeMap::new(),
         };
         let mut attempts = 0;
         loop {
