@@ -298,6 +298,7 @@ impl Session<'_> {
         let mut outcome = outcome;
         let mut deadline = self.engine.clock.boottime() + consumer.reload_timeout;
         let mut again = false;
+        let mut looks = 0;
         let mut last = self.roster.enter(place, &before).first().map_or(MemberIndex(0), |(index, _)| *index);
         loop {
             let members = list_one(place, consumer).await?;
@@ -322,6 +323,7 @@ impl Session<'_> {
                     // It may have read an older version: once more, now that there is none.
                     (true, StartedLate::No, false) => {
                         again = true;
+                        looks = 0;
                         before = one.member.clone();
                         outcome = self.request_reload(&format!("{name}/again"), consumer, &before).await?;
                         deadline = self.engine.clock.boottime() + consumer.reload_timeout;
@@ -333,7 +335,7 @@ impl Session<'_> {
             } else if self.engine.clock.boottime() >= deadline {
                 return Ok(Back::Missing(last));
             }
-            self.pause_between_looks().await?;
+            self.pause_between_looks(&mut looks).await?;
         }
     }
 
@@ -355,6 +357,7 @@ impl Session<'_> {
         consumer.fleet.reload(&ReloadRequest { id: ReloadId(name.to_owned()), target: ReloadTarget::All }).await?;
         self.hook("reload a fleet", Moment::After);
         let deadline = self.engine.clock.boottime() + consumer.reload_timeout;
+        let mut looks = 0;
         loop {
             let Some((index, state)) = self.unproven_of(place, consumer, prove, &before).await? else {
                 return Ok(None);
@@ -368,7 +371,7 @@ impl Session<'_> {
                     MemberState::Unready | MemberState::Down => Some(index),
                 });
             }
-            self.pause_between_looks().await?;
+            self.pause_between_looks(&mut looks).await?;
         }
     }
 
@@ -440,8 +443,9 @@ impl Session<'_> {
 
     async fn wait_for_settle(&mut self) -> Result<(), EngineError> {
         let Some(over) = self.settle_over() else { return Ok(()) };
+        let mut looks = 0;
         while self.now().await? < over {
-            self.pause_between_looks().await?;
+            self.pause_between_looks(&mut looks).await?;
         }
         Ok(())
     }
@@ -455,9 +459,13 @@ impl Session<'_> {
         if self.stamp.requests.is_empty() { Ok(()) } else { Err(EngineError::RequestWaits) }
     }
 
-    async fn pause_between_looks(&self) -> Result<(), EngineError> {
+    /// The first looks come soon, because most members are back within a moment; a slow one is not asked more often than the
+    /// policy says.
+    async fn pause_between_looks(&self, looks: &mut u32) -> Result<(), EngineError> {
+        let pause = FIRST_LOOK.saturating_mul(1 << (*looks).min(LOOKS_THAT_DOUBLE));
+        *looks += 1;
         tokio::select! {
-            () = self.engine.clock.sleep(self.engine.assembly.policy.poll) => Ok(()),
+            () = self.engine.clock.sleep(pause.min(self.engine.assembly.policy.poll)) => Ok(()),
             () = self.engine.interrupt.wait() => Err(EngineError::Interrupted),
         }
     }
@@ -553,3 +561,7 @@ fn nothing_demanded() -> Gate {
         mints: None,
     }
 }
+
+const FIRST_LOOK: std::time::Duration = std::time::Duration::from_millis(100);
+/// Enough for any poll of a sane policy, and few enough for a shift.
+const LOOKS_THAT_DOUBLE: u32 = 10;

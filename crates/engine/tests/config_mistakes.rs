@@ -65,6 +65,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     ("a path with a tilde", "path: .env", "path: ~/shop/.env"),
     ("a profile by its file", "profile: rails", "profile: ./my.toml"),
+    ("a profile that is not shipped", "profile: rails", "profile: rails/single_slot"),
     ("a boolean that is none", "standby: true", "standby: maybe"),
     ("a field twice", "rotateEvery: 90d", "rotateEvery: 90d, rotateEvery: 30d"),
     ("a second document", "standby: true }\n", "standby: true }\n---\nkind: SessionKey\n"),

@@ -68,7 +68,7 @@ pub(super) struct Spec {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct Profile {
-    /// A profile that Keyroll ships, such as `rails`.
+    /// A profile that Keyroll ships, such as `rails` or its variant `rails/single-slot`.
     pub(super) name: Option<At<Text>>,
     /// A profile of your own, in TOML.
     pub(super) file: Option<At<PathText>>,
