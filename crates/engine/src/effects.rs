@@ -1,6 +1,6 @@
 //! Carrying out one effect: each may be carried out twice, because the process that did it may have died before it said so.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use keyroll_adapters::Timestamp;
@@ -211,26 +211,40 @@ impl Session<'_> {
         self.read_counters(key).await?;
         let now = self.now().await?;
         let window = self.drain_window();
-        let observation = self.drain_book(key)?.observe(Timestamp(since.0), window);
+        let book = self.drain_book(key)?;
+        let unbounded = self
+            .machine()
+            .is_some_and(|machine| machine.settings.max_lifetime.is_none() && machine.settings.idle_lifetime.is_none());
+        let observation = match unbounded {
+            true => book.renewed(Timestamp(since.0), window),
+            false => book.observe(Timestamp(since.0), window),
+        };
         Ok((Event::DrainObserved { observation, now }, Completion::Now))
     }
 
     /// One reading of every member's counter, kept in the state folder.
     pub(crate) async fn read_counters(&mut self, key: KeyId) -> Result<(), EngineError> {
         let Some(witness) = self.engine.assembly.drain.clone() else { return Ok(()) };
-        let label = self.mark(key).fingerprint.map(|fingerprint| fingerprint.to_string());
+        let labelled = |key: KeyId| (key, self.mark(key).fingerprint.map(|fingerprint| fingerprint.to_string()));
+        let (outgoing, incoming) = (labelled(key), self.machine().map(|machine| labelled(machine.incoming)));
         let listed = sweep::list(&self.engine.assembly.consumers).await?;
-        let mut runs = std::collections::BTreeMap::new();
+        let mut runs = BTreeMap::new();
         for one in &listed {
-            let opened = match witness.read(&one.member).await {
-                Ok(counts) => counts.and_then(|counts| opened_by(&counts, &one.member, key, label.as_deref())),
+            let (opened, renewed) = match witness.read(&one.member).await {
+                Ok(Some(counts)) => {
+                    let count = |(key, label): &(KeyId, Option<String>)| {
+                        opened_by(&counts, &one.member, *key, label.as_deref())
+                    };
+                    (count(&outgoing), incoming.as_ref().and_then(count))
+                }
+                Ok(None) => (None, None),
                 Err(error) => {
                     tracing::info!(%error, "a counter could not be read");
-                    None
+                    (None, None)
                 }
             };
             let name = format!("{}/{}/{}", one.consumer, one.member.id.0, one.member.boot.0);
-            runs.insert(name, RunReading { opened, started_at: one.member.started_at });
+            runs.insert(name, RunReading { opened, renewed, started_at: one.member.started_at });
         }
         let at = Timestamp(self.now().await?.0);
         let mut book = self.drain_book(key)?;

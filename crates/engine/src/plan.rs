@@ -85,21 +85,37 @@ impl Engine {
         let compromised = sighting.stamp.ledger.compromised();
         let opening = self.opening(&sighting.stamp, mode, outgoing, stores, &compromised, made_at);
         let plan = Plan::of(&opening).map_err(EngineError::Refused)?;
+        let mut steps = self.in_words(&plan, listed.len());
+        let mut at_least = plan.at_least;
         let ending = ending(&opening.stores, Some(opening.incoming));
         let names: Vec<_> = ending.iter().map(ToString::to_string).collect();
         let sessions = match mode {
             Mode::Staged | Mode::Standby => Vec::new(),
             _ => self.sessions_under(&sighting.stamp, &ending, &listed).await,
         };
+        if let Some((opens, _)) = self.window_closed().filter(|(opens, _)| *opens < jiff::Timestamp::MAX) {
+            let left = opens.as_millisecond().saturating_sub(calendar(made_at).as_millisecond());
+            let left = u64::try_from(left).unwrap_or(0);
+            at_least = Millis(at_least.0.saturating_add(left));
+            steps.insert(
+                0,
+                PlannedStep {
+                    stage: crate::words::stage(Stage::Planned).to_owned(),
+                    kind: "wait".to_owned(),
+                    what: format!("until the policy's window opens at {opens}"),
+                    at_least_ms: left,
+                },
+            );
+        }
         let world = self.world_lines(&views, &sighting);
         Ok(PlanDocument {
             schema_version: SCHEMA_VERSION,
             name: self.assembly.name.clone(),
             mode,
             made_at: calendar(made_at),
-            at_least_ms: plan.at_least.0,
-            earliest_end: calendar(made_at.after(plan.at_least)),
-            steps: self.in_words(&plan, listed.len()),
+            at_least_ms: at_least.0,
+            earliest_end: calendar(made_at.after(at_least)),
+            steps,
             clients_notice: clients_notice(plan.clients, &names.join(" and ")),
             sessions,
             world_hash: hash(&world),

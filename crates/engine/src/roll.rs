@@ -5,15 +5,16 @@
 
 use keyroll_adapters::evidence::RequestCounts;
 use keyroll_adapters::fleets::{
-    Member, MemberState, ReloadId, ReloadOutcome, ReloadRequest, ReloadStyle, ReloadTarget,
+    BootId, Member, MemberState, ReloadId, ReloadOutcome, ReloadRequest, ReloadStyle, ReloadTarget,
 };
-use keyroll_rotation::gate::{EvidenceRule, Gate, MemberKind, Sweep, Verdict};
-use keyroll_rotation::{Attempt, Event, MemberIndex, Millis, ReloadScope};
+use keyroll_rotation::gate::{EvidenceLevel, EvidenceRule, Gate, MemberKind, Sweep, Verdict};
+use keyroll_rotation::{Attempt, Event, MemberIndex, Millis, Mode, ReloadScope, Stage};
 
 use crate::assembly::{Consumer, OnRegression};
 use crate::clock::millis;
 use crate::effects::error_chain;
 use crate::error::EngineError;
+use crate::error_texts;
 use crate::hooks::Moment;
 use crate::journal::{Body, Completion, GateEvidence, GateOutcome, MemberProof, Reason, Why};
 use crate::report::Notice;
@@ -42,6 +43,7 @@ impl Session<'_> {
         let name = format!("{}/{}/{}", self.rotation_id(), self.stage_word(), attempt.0);
         let consumers = self.engine.assembly.consumers.clone();
         let before = self.engine.read_error_rates().await;
+        let said_before = self.engine.count_error_texts().await?.unwrap_or_default();
         for (place, consumer) in (0_u16..).zip(&consumers) {
             let stopped = match consumer.fleet.describe().reload {
                 ReloadStyle::HotReload => None,
@@ -51,6 +53,11 @@ impl Session<'_> {
             if let Some(member) = stopped {
                 return Ok((Event::ReloadStopped { member: Some(member) }, Completion::Now));
             }
+        }
+        let said = self.engine.count_error_texts().await?.unwrap_or_default();
+        for (member, words) in error_texts::risen(&said_before, &said) {
+            // Busy applications refuse a session now and then for other reasons, so a person judges; `verify` fails on it.
+            self.caution(format!("`{}` was reloaded, and {words}", member.0));
         }
         match (before, self.engine.read_error_rates().await) {
             (Ok(before), Ok(after)) => self.judge_errors(&before, &after),
@@ -121,7 +128,7 @@ impl Session<'_> {
         let engine = self.engine;
         let settle_over = self.settle_over();
         let outgoing = self.draining();
-        let inquiry = inquiry(
+        let mut inquiry = inquiry(
             engine,
             &self.materials,
             &self.decoy,
@@ -129,6 +136,8 @@ impl Session<'_> {
             settle_over.as_ref().map(|at| ReadSince { at: *at, gate }),
             outgoing,
         );
+        // A gate is asked when its roll is over.
+        inquiry.rollout = self.believed(Rolled::Yes).then_some(gate);
         let swept = sweep::sweep(
             &engine.assembly.consumers,
             &mut self.roster,
@@ -220,17 +229,23 @@ impl Session<'_> {
         let listed = list_one(place, consumer).await?;
         let of = listed.len();
         let mut done = 0;
-        for chunk in listed.chunks(consumer.parallel.max(1)) {
+        for chunk in listed.chunks(self.at_a_time(consumer, of)) {
             self.between_members().await?;
-            let mut waiting = Vec::new();
+            let mut stale = Vec::new();
             for one in chunk {
-                if one.member.state == MemberState::Terminating || self.proven(one, prove).await? {
+                if one.member.state == MemberState::Terminating || self.proven(one, prove, Rolled::No).await? {
                     done += 1;
                     continue;
                 }
                 self.engine.observer.notice(&Notice::Reloading { member: one.member.id.0.clone(), done, of });
-                let outcome = self.request_reload(name, consumer, &one.member).await?;
-                waiting.push((one.clone(), outcome));
+                stale.push(one);
+            }
+            // A fleet may take its time to stop a member; nobody of a batch waits for that of another one.
+            let requests = stale.iter().map(|one| self.request_reload(name, consumer, &one.member));
+            let outcomes = futures_util::future::join_all(requests).await;
+            let mut waiting = Vec::new();
+            for (one, outcome) in stale.into_iter().zip(outcomes) {
+                waiting.push((one, outcome?));
             }
             for (one, outcome) in waiting {
                 match self.wait_back(name, place, consumer, &one.member, outcome, prove).await? {
@@ -254,8 +269,20 @@ impl Session<'_> {
         self.wait_back(name, place, consumer, member, outcome, prove).await
     }
 
+    /// How many members of a consumer reload at once. An emergency uses what the fleet allows for it, and a hard cutover
+    /// reloads everybody: until then each member accepts the leaked key.
+    fn at_a_time(&self, consumer: &Consumer, members: usize) -> usize {
+        let emergency =
+            self.machine().filter(|machine| machine.stage == Stage::CuttingOver).map(|machine| machine.mode);
+        match emergency {
+            Some(Mode::HardCutover) => members.max(1),
+            Some(Mode::Accelerated) => consumer.parallel.saturating_add(consumer.surge).max(1),
+            Some(_) | None => consumer.parallel.max(1),
+        }
+    }
+
     async fn request_reload(
-        &mut self,
+        &self,
         name: &str,
         consumer: &Consumer,
         member: &Member,
@@ -298,7 +325,7 @@ impl Session<'_> {
             });
             if let Some(one) = back {
                 last = self.roster.enter(place, &one.member).first().map_or(last, |(index, _)| *index);
-                if self.proven(one, prove).await? {
+                if self.proven(one, prove, Rolled::Yes).await? {
                     return Ok(Back::Proven);
                 }
                 let settled = match self.settle_over() {
@@ -338,7 +365,8 @@ impl Session<'_> {
         if self.only_time_proves(consumer) {
             self.wait_for_settle().await?;
         }
-        if self.unproven_of(place, consumer, prove).await?.is_none() {
+        let before: Vec<_> = list_one(place, consumer).await?.into_iter().map(|one| one.member.boot).collect();
+        if self.unproven_of(place, consumer, prove, &before).await?.is_none() {
             return Ok(None);
         }
         self.hook("reload a fleet", Moment::Before);
@@ -347,9 +375,13 @@ impl Session<'_> {
         let deadline = self.engine.clock.boottime() + consumer.reload_timeout;
         let mut looks = 0;
         loop {
-            let Some((index, state)) = self.unproven_of(place, consumer, prove).await? else { return Ok(None) };
+            let Some((index, state)) = self.unproven_of(place, consumer, prove, &before).await? else {
+                return Ok(None);
+            };
             if self.engine.clock.boottime() >= deadline {
                 return Ok(match state {
+                    // Whose rollout is believed must have been rolled, because nothing else will ever show it.
+                    MemberState::Ready if self.believed(Rolled::Yes) => Some(index),
                     // Everybody is there, so the roll is over; who is unproven is a laggard, and the gate says so.
                     MemberState::Ready | MemberState::Terminating => None,
                     MemberState::Unready | MemberState::Down => Some(index),
@@ -365,10 +397,12 @@ impl Session<'_> {
         place: u16,
         consumer: &Consumer,
         prove: &Gate,
+        before: &[BootId],
     ) -> Result<Option<(MemberIndex, MemberState)>, EngineError> {
         let mut first = None;
         for one in list_one(place, consumer).await? {
-            if self.proven(&one, prove).await? {
+            let rolled = if before.contains(&one.member.boot) { Rolled::No } else { Rolled::Yes };
+            if self.proven(&one, prove, rolled).await? {
                 continue;
             }
             let index = self.roster.enter(place, &one.member).first().map_or(MemberIndex(0), |(index, _)| *index);
@@ -381,11 +415,11 @@ impl Session<'_> {
     }
 
     /// Whether one member shows now what the gate demands.
-    async fn proven(&mut self, one: &Listed, prove: &Gate) -> Result<bool, EngineError> {
+    async fn proven(&mut self, one: &Listed, prove: &Gate, rolled: Rolled) -> Result<bool, EngineError> {
         let now = keyroll_adapters::Timestamp(self.now().await?.0);
         let settle_over = self.settle_over();
         let outgoing = self.draining();
-        let inquiry = inquiry(
+        let mut inquiry = inquiry(
             self.engine,
             &self.materials,
             &self.decoy,
@@ -393,6 +427,7 @@ impl Session<'_> {
             settle_over.as_ref().map(|at| ReadSince { at: *at, gate: prove }),
             outgoing,
         );
+        inquiry.rollout = self.believed(rolled).then_some(prove);
         let showings = sweep::ask(vec![one.clone()], &mut self.roster, &inquiry, self.engine.clock.as_ref(), now).await;
         let observed: Vec<_> = showings.into_iter().flat_map(|showing| showing.observations).collect();
         let sweep = Sweep {
@@ -403,6 +438,13 @@ impl Session<'_> {
             consumers: Vec::new(),
         };
         Ok(prove.judge(&sweep, self.rule(), Millis(0)) == Verdict::Passed)
+    }
+
+    /// Whether it counts, if weakly, that a rollout is over: the file names it, and the operator has named it too.
+    fn believed(&self, rolled: Rolled) -> bool {
+        rolled == Rolled::Yes
+            && self.engine.assembly.policy.believed == Some(EvidenceLevel::P0)
+            && self.rule() == EvidenceRule::Weak
     }
 
     /// Whether nothing but the time of its start can prove a member: then it is reloaded only when settle has passed.
@@ -488,6 +530,7 @@ pub(crate) fn inquiry<'a>(
         decoy,
         witnesses: &engine.assembly.witnesses,
         read_since,
+        rollout: None,
         refused_replays: Some(gate),
         concurrency: engine.assembly.policy.concurrency,
     }
@@ -502,6 +545,13 @@ async fn list_one(place: u16, consumer: &Consumer) -> Result<Vec<Listed>, Engine
         .filter(|member| member.state != MemberState::Down)
         .map(|member| Listed { consumer: place, kind: consumer.kind, member })
         .collect())
+}
+
+/// Whether a run is known to have been started by this roll.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Rolled {
+    Yes,
+    No,
 }
 
 /// Whether a run began when nothing older could be read any more.

@@ -38,6 +38,8 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("unbounded alone", "maxLifetime: 3h, drain: lifetime", "maxLifetime: unbounded"),
     ("idle longer than the lifetime", "maxLifetime: 3h", "maxLifetime: 3h, idle: 2d"),
     ("a counter that nothing counts", "drain: lifetime", "drain: counter"),
+    ("a drain by rows", "drain: lifetime", "drain: rows"),
+    ("several keys", "profile: rails", "profile: rails\n  keys: [{ part: encryption, profile: rails }]"),
     ("a drain that does not exist", "drain: lifetime", "drain: lifetimes"),
     ("accepted and rejected overlap", "rejected: [302, 401]", "rejected: [200, 401]"),
     ("nothing says what rejected means", ", rejected: [302, 401]", ""),

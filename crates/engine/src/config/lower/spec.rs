@@ -12,7 +12,7 @@ use super::super::window::{Window, WindowError};
 use super::super::written;
 use super::super::{
     API_VERSION, At, Dialect, Drain, Evidence, FileContent, KIND, KeyName, MaxLifetime, NonEmpty, Period, Policy,
-    ProfileSource, ProfileSpec, SessionKey, Sessions, SourceSpan, Standby, StoreSpec,
+    ProfileSource, ProfileSpec, SessionKey, Sessions, SourceSpan, Standby, Sticky, StoreSpec,
 };
 use super::Lowering;
 
@@ -425,6 +425,10 @@ impl Lowering<'_> {
             leeway: self.period_or(written.leeway, "leeway", DEFAULT_LEEWAY),
             drain,
             drain_limit,
+            sticky: match written.sticky {
+                Some(At { value: true, .. }) => Sticky::Declared,
+                Some(At { value: false, .. }) | None => Sticky::NotDeclared,
+            },
         }
     }
 
