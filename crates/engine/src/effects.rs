@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
 use keyroll_adapters::Timestamp;
 use keyroll_adapters::stores::Document;
 use keyroll_keyring::{KeyId, KeyState};
@@ -55,7 +56,11 @@ impl Session<'_> {
             }
             Err(error) => {
                 self.note(Body::Failed { intent, reason: error_chain(&error) })?;
-                Err(error)
+                match error {
+                    // The record has the figures; the machine stands still until a person has looked.
+                    EngineError::ErrorsRose { .. } => Ok(Event::ReloadStopped { member: None }),
+                    error => Err(error),
+                }
             }
         }
     }
@@ -192,23 +197,29 @@ impl Session<'_> {
         let Some(witness) = self.engine.assembly.drain.clone() else { return Ok(()) };
         let label = self.mark(key).fingerprint.map(|fingerprint| fingerprint.to_string());
         let listed = sweep::list(&self.engine.assembly.consumers).await?;
-        let mut runs = std::collections::BTreeMap::new();
-        for one in &listed {
-            let opened = match witness.read(&one.member).await {
-                Ok(Some(counts)) if counts.boot == one.member.boot => counts
-                    .by_label
-                    .iter()
-                    .find(|(name, _)| Some(name) == label.as_ref() || *name == key.to_string())
-                    .map(|(_, count)| *count),
-                Ok(_) => None,
-                Err(error) => {
-                    tracing::info!(%error, "a counter could not be read");
-                    None
-                }
-            };
-            let name = format!("{}/{}/{}", one.consumer, one.member.id.0, one.member.boot.0);
-            runs.insert(name, RunReading { opened, started_at: one.member.started_at });
-        }
+        let (witness, label) = (&witness, label.as_deref());
+        let key_name = key.to_string();
+        let name_of = &key_name;
+        let runs = stream::iter(listed)
+            .map(|one| async move {
+                let opened = match witness.read(&one.member).await {
+                    Ok(Some(counts)) if counts.boot == one.member.boot => counts
+                        .by_label
+                        .iter()
+                        .find(|(name, _)| Some(name.as_str()) == label || name == name_of)
+                        .map(|(_, count)| *count),
+                    Ok(_) => None,
+                    Err(error) => {
+                        tracing::info!(%error, "a counter could not be read");
+                        None
+                    }
+                };
+                let name = format!("{}/{}/{}", one.consumer, one.member.id.0, one.member.boot.0);
+                (name, RunReading { opened, started_at: one.member.started_at })
+            })
+            .buffer_unordered(self.engine.assembly.policy.concurrency.max(1))
+            .collect()
+            .await;
         let at = Timestamp(self.now().await?.0);
         let mut book = self.drain_book(key)?;
         book.push(Reading { at, runs });

@@ -24,6 +24,7 @@ mod opening;
 mod outcome;
 mod plan;
 mod preflight;
+mod regression;
 mod report;
 mod request;
 mod requests;

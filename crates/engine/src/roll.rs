@@ -3,22 +3,20 @@
 //! A member that shows already what it must is not reloaded at all. That makes a repeated roll cheap, takes up a roll that was
 //! killed in the middle, and leaves a member alone that somebody else has restarted meanwhile.
 
-use keyroll_adapters::evidence::RequestCounts;
 use keyroll_adapters::fleets::{
     Member, MemberState, ReloadId, ReloadOutcome, ReloadRequest, ReloadStyle, ReloadTarget,
 };
-use keyroll_rotation::gate::{EvidenceRule, Gate, MemberKind, Sweep, Verdict};
+use keyroll_rotation::gate::{EvidenceRule, Gate, MemberKind, Observation, Sweep, Verdict};
 use keyroll_rotation::{Attempt, Event, MemberIndex, Millis, ReloadScope};
 
-use crate::assembly::{Consumer, OnRegression};
+use crate::assembly::Consumer;
 use crate::clock::millis;
-use crate::effects::error_chain;
 use crate::error::EngineError;
 use crate::hooks::Moment;
-use crate::journal::{Body, Completion, GateEvidence, GateOutcome, MemberProof, Reason, Why};
+use crate::journal::{Body, Completion, GateEvidence, GateOutcome, MemberProof};
+use crate::regression::Watched;
 use crate::report::Notice;
 use crate::session::Session;
-use crate::stamp::{Asked, PendingRequest};
 use crate::sweep::{self, Inquiry, Listed, ReadSince};
 
 /// How a member, or a whole fleet, came out of its reload.
@@ -41,62 +39,21 @@ impl Session<'_> {
     ) -> Result<(Event, Completion), EngineError> {
         let name = format!("{}/{}/{}", self.rotation_id(), self.stage_word(), attempt.0);
         let consumers = self.engine.assembly.consumers.clone();
-        let before = self.engine.read_error_rates().await;
+        let mut watched = self.watch_errors().await;
         for (place, consumer) in (0_u16..).zip(&consumers) {
             let stopped = match consumer.fleet.describe().reload {
                 ReloadStyle::HotReload => None,
-                ReloadStyle::PerMember => self.roll(&name, place, consumer, prove).await?,
+                ReloadStyle::PerMember => self.roll(&name, place, consumer, prove, &mut watched).await?,
                 ReloadStyle::Whole => self.roll_whole(&name, place, consumer, prove).await?,
             };
             if let Some(member) = stopped {
+                // Whoever resumes on this machine has to know whose index it is.
+                self.engine.save_roster(&self.roster)?;
                 return Ok((Event::ReloadStopped { member: Some(member) }, Completion::Now));
             }
         }
-        match (before, self.engine.read_error_rates().await) {
-            (Ok(before), Ok(after)) => self.judge_errors(&before, &after),
-            (Err(error), _) | (_, Err(error)) => {
-                self.caution(format!("the rate of failed requests is not known: {}", error_chain(error.as_ref())));
-                Ok((Event::Reloaded, Completion::Now))
-            }
-        }
-    }
-
-    /// Whether the roll made requests fail: then it stands still, or goes back where the policy says so.
-    fn judge_errors(
-        &mut self,
-        before: &[RequestCounts],
-        after: &[RequestCounts],
-    ) -> Result<(Event, Completion), EngineError> {
-        let Some(watch) = self.engine.assembly.error_rates.clone() else {
-            return Ok((Event::Reloaded, Completion::Now));
-        };
-        let total: u64 = before.iter().map(|counts| counts.total).sum();
-        let failed: u64 = before.iter().map(|counts| counts.failed).sum();
-        let baseline = if total == 0 { 0 } else { u128::from(failed) * 1000 / u128::from(total) };
-        let share = RequestCounts::failed_permille(before, after).map_or(0, u128::from);
-        if share <= baseline + u128::from(watch.threshold_permille) {
-            return Ok((Event::Reloaded, Completion::Now));
-        }
-        self.caution(format!("since the roll {share} of 1000 requests fail; before it {baseline} did"));
-        match watch.then {
-            OnRegression::Hold => Ok((Event::ReloadStopped { member: None }, Completion::Now)),
-            OnRegression::RollBack => {
-                // The policy decides in a person's place, and the request goes the way of every other one.
-                let id = self.engine.new_rotation_id()?.0;
-                let rotation = self.rotation_id();
-                let at = crate::clock::calendar(millis(self.engine.clock.now()));
-                let note = format!("errors rose from {baseline} to {share} of 1000 requests");
-                self.stamp.requests.push(PendingRequest {
-                    id,
-                    rotation,
-                    by: "policy".into(),
-                    at,
-                    why: Why { reason: Reason::Incident, ticket: None, note: Some(note) },
-                    what: Asked::Rollback {},
-                });
-                Ok((Event::Reloaded, Completion::Now))
-            }
-        }
+        self.look_back_on_errors(&watched).await?;
+        Ok((Event::Reloaded, Completion::Now))
     }
 
     /// Reloads members by name, whether or not they are proven, and waits until they are back.
@@ -113,6 +70,47 @@ impl Session<'_> {
             Back::Proven => Ok(None),
             Back::Unproven(index) | Back::Missing(index) => Ok(Some(index)),
         }
+    }
+
+    /// Reloads whoever does not show what the stores hold, where no rotation asks for it. Gives back who is still not right.
+    pub(crate) async fn reload_laggards_of(
+        &mut self,
+        name: &str,
+        gate: &Gate,
+    ) -> Result<(usize, Option<MemberIndex>), EngineError> {
+        let consumers = self.engine.assembly.consumers.clone();
+        let mut watched = self.watch_errors().await;
+        let mut lagged = 0;
+        for (place, consumer) in (0_u16..).zip(&consumers) {
+            let listed = list_one(place, consumer).await?;
+            lagged += self.all_proven(&listed, gate).await?.into_iter().filter(|proven| !proven).count();
+            let stopped = match consumer.fleet.describe().reload {
+                ReloadStyle::HotReload => self.unproven_of(place, consumer, gate).await?.map(|(index, _)| index),
+                ReloadStyle::PerMember => self.roll(name, place, consumer, gate, &mut watched).await?,
+                ReloadStyle::Whole => {
+                    self.roll_whole(name, place, consumer, gate).await?;
+                    self.unproven_of(place, consumer, gate).await?.map(|(index, _)| index)
+                }
+            };
+            if stopped.is_some() {
+                return Ok((lagged, stopped));
+            }
+        }
+        Ok((lagged, None))
+    }
+
+    /// What every member has to show while no rotation is under way: the keys that the first store holds, and no other.
+    pub(crate) fn gate_as_it_is(&mut self) -> Result<Gate, EngineError> {
+        let said = self.fields(0);
+        let Some(configuration) = said.configuration() else {
+            return Err(EngineError::Foreign { location: self.views[0].location.clone(), found: said.words() });
+        };
+        Ok(Gate {
+            name: keyroll_rotation::gate::GateName::G3,
+            accepts: configuration.accept.clone(),
+            rejects: self.materials.ids().filter(|id| !configuration.accept.contains(id)).collect(),
+            mints: Some(configuration.active),
+        })
     }
 
     /// Asks everybody; the result is recorded and shown.
@@ -140,6 +138,7 @@ impl Session<'_> {
         .await?;
         engine.save_roster(&self.roster)?;
         self.members = swept.status;
+        self.remember_sent(swept.sent);
         self.record_sweep(gate, &swept.sweep, swept.residual)?;
         Ok(swept.sweep)
     }
@@ -197,6 +196,7 @@ impl Session<'_> {
         place: u16,
         consumer: &Consumer,
         prove: &Gate,
+        watched: &mut Watched,
     ) -> Result<Option<MemberIndex>, EngineError> {
         if self.only_time_proves(consumer) {
             self.wait_for_settle().await?;
@@ -222,6 +222,7 @@ impl Session<'_> {
                     Back::Unproven(index) | Back::Missing(index) => return Ok(Some(index)),
                 }
             }
+            self.heed_errors(watched).await?;
         }
         Ok(None)
     }
@@ -274,11 +275,18 @@ impl Session<'_> {
         let mut last = self.roster.enter(place, &before).first().map_or(MemberIndex(0), |(index, _)| *index);
         loop {
             let members = list_one(place, consumer).await?;
-            let back = members.iter().find(|one| {
-                one.member.id == before.id
-                    && (one.member.boot != before.boot || outcome == ReloadOutcome::AlreadyDone)
-                    && one.member.state == MemberState::Ready
+            let again_there = members.iter().find(|one| {
+                one.member.id == before.id && (one.member.boot != before.boot || outcome == ReloadOutcome::AlreadyDone)
             });
+            // Who was not ready before, and is not now, has nothing to come back from; a start behind settle proves it.
+            if let Some(one) = again_there
+                && before.state == MemberState::Unready
+                && one.member.state == MemberState::Unready
+                && self.proven(one, prove).await?
+            {
+                return Ok(Back::Proven);
+            }
+            let back = again_there.filter(|one| one.member.state == MemberState::Ready);
             if let Some(one) = back {
                 last = self.roster.enter(place, &one.member).first().map_or(last, |(index, _)| *index);
                 if self.proven(one, prove).await? {
@@ -348,8 +356,10 @@ impl Session<'_> {
         prove: &Gate,
     ) -> Result<Option<(MemberIndex, MemberState)>, EngineError> {
         let mut first = None;
-        for one in list_one(place, consumer).await? {
-            if self.proven(&one, prove).await? {
+        let listed = list_one(place, consumer).await?;
+        let proven = self.all_proven(&listed, prove).await?;
+        for (one, proven) in listed.into_iter().zip(proven) {
+            if proven {
                 continue;
             }
             let index = self.roster.enter(place, &one.member).first().map_or(MemberIndex(0), |(index, _)| *index);
@@ -363,6 +373,11 @@ impl Session<'_> {
 
     /// Whether one member shows now what the gate demands.
     async fn proven(&mut self, one: &Listed, prove: &Gate) -> Result<bool, EngineError> {
+        Ok(self.all_proven(std::slice::from_ref(one), prove).await? == [true])
+    }
+
+    /// Which of them show now what the gate demands, several asked at a time.
+    async fn all_proven(&mut self, listed: &[Listed], prove: &Gate) -> Result<Vec<bool>, EngineError> {
         let now = keyroll_adapters::Timestamp(self.now().await?.0);
         let settle_over = self.settle_over();
         let outgoing = self.draining();
@@ -374,16 +389,20 @@ impl Session<'_> {
             settle_over.as_ref().map(|at| ReadSince { at: *at, gate: prove }),
             outgoing,
         );
-        let showings = sweep::ask(vec![one.clone()], &mut self.roster, &inquiry, self.engine.clock.as_ref(), now).await;
-        let observed: Vec<_> = showings.into_iter().flat_map(|showing| showing.observations).collect();
-        let sweep = Sweep {
-            began: Millis(u64::MAX),
-            ended: Millis(u64::MAX),
-            listed_after: observed.iter().map(|observation| observation.member).collect(),
-            observed,
-            consumers: Vec::new(),
+        let showings = sweep::ask(listed.to_vec(), &mut self.roster, &inquiry, self.engine.clock.as_ref(), now).await;
+        self.remember_sent(showings.iter().map(|showing| (showing.listed.key(), showing.sent)).collect());
+        let rule = self.rule();
+        let passes = |observed: Vec<Observation>| {
+            let sweep = Sweep {
+                began: Millis(u64::MAX),
+                ended: Millis(u64::MAX),
+                listed_after: observed.iter().map(|observation| observation.member).collect(),
+                observed,
+                consumers: Vec::new(),
+            };
+            prove.judge(&sweep, rule, Millis(0)) == Verdict::Passed
         };
-        Ok(prove.judge(&sweep, self.rule(), Millis(0)) == Verdict::Passed)
+        Ok(showings.into_iter().map(|showing| passes(showing.observations)).collect())
     }
 
     /// Whether nothing but the time of its start can prove a member: then it is reloaded only when settle has passed.
@@ -413,7 +432,7 @@ impl Session<'_> {
         if self.stamp.requests.is_empty() { Ok(()) } else { Err(EngineError::RequestWaits) }
     }
 
-    async fn pause_between_looks(&self) -> Result<(), EngineError> {
+    pub(crate) async fn pause_between_looks(&self) -> Result<(), EngineError> {
         tokio::select! {
             () = self.engine.clock.sleep(self.engine.assembly.policy.poll) => Ok(()),
             () = self.engine.interrupt.wait() => Err(EngineError::Interrupted),

@@ -3,9 +3,10 @@
 //! Every write goes through [`Session::commit`], which reads first and writes by compare-and-swap what it has just read. So a
 //! driver that lost its lock finds another epoch in the stamp and stops; it never overwrites.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use keyroll_adapters::evidence::Traffic;
 use keyroll_adapters::fleets::{BootId, MemberId};
 use keyroll_adapters::stores::{Document, SecretStore, StoreError};
 use keyroll_keyring::{Key, KeyId};
@@ -22,6 +23,7 @@ use crate::lock::{LockHolder, ProcessIdentity, Vitality};
 use crate::report::{MemberStatus, Notice, Resumed};
 use crate::roster::Roster;
 use crate::stamp::{OpenRotation, StampBody};
+use crate::sweep::RunKey;
 use crate::world::{self, FieldsSay, Materials, StoreView};
 
 /// A hold on a key.
@@ -53,6 +55,8 @@ pub(crate) struct Session<'e> {
     pub(crate) dead: Option<LockHolder>,
     /// Which way a rotation went that this process brought to its end.
     pub(crate) ended_back: Direction,
+    /// What this process itself sent to each run of each member.
+    pub(crate) sent: BTreeMap<RunKey, Traffic>,
 }
 
 /// What is done about a holder that may be alive.
@@ -119,6 +123,7 @@ impl<'e> Session<'e> {
             refused: None,
             dead: None,
             ended_back: Direction::Forward,
+            sent: BTreeMap::new(),
         };
         let mut attempts = 0;
         loop {
