@@ -115,7 +115,7 @@ async fn zero_members_in_total_never_pass_even_where_each_consumer_may_be_empty(
     let document = shop.document(&consumers, "");
     shop.engine(&document).rotate(until(Stage::Accepting)).await.unwrap();
     shop.empty("web");
-    let outcome = waits_for(&shop, &document, "no member").await;
+    let outcome = waits_for(&shop, &document, "nobody").await;
     assert_eq!(outcome.exit, ExitKind::Waiting, "{}", words(&outcome));
     shop.start("web", "web-9", ".env");
     let outcome = shop.engine(&document).rotate(RotateRequest::default()).await.unwrap();
