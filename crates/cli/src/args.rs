@@ -183,6 +183,9 @@ pub(crate) struct RotateArgs {
     /// Stop when this stage is done and proven, before the next one (exit 3)
     #[arg(long, value_name = "STAGE", value_enum)]
     pub(crate) until: Option<UntilStage>,
+    /// Gives up the window of the policy: begin now, although it is closed
+    #[arg(long)]
+    pub(crate) outside_window: bool,
     #[command(flatten)]
     pub(crate) overrides: Overrides,
     #[command(flatten)]
@@ -260,6 +263,9 @@ pub(crate) struct RollbackArgs {
     /// How long to wait in all, such as `30m`, or `none`; then exit 3 [default: as long as it takes]
     #[arg(long, value_name = "DURATION")]
     pub(crate) wait: Option<String>,
+    /// Gives up proof: let this rotation's gates pass on less than an active probe
+    #[arg(long, value_name = "RULE", value_enum)]
+    pub(crate) evidence: Option<EvidenceChoice>,
     #[command(flatten)]
     pub(crate) reasons: Reasons,
 }
@@ -278,6 +284,9 @@ pub(crate) struct RevokeArgs {
     /// Do it without asking
     #[arg(long)]
     pub(crate) yes: bool,
+    /// Gives up proof: let this emergency's gates pass on less than an active probe
+    #[arg(long, value_name = "RULE", value_enum)]
+    pub(crate) evidence: Option<EvidenceChoice>,
     #[command(flatten)]
     pub(crate) reasons: Reasons,
 }

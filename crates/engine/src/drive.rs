@@ -69,7 +69,7 @@ impl Session<'_> {
                 return Ok(Stop::Interrupted);
             }
             match self.round(goal, started).await {
-                Ok(None) | Err(EngineError::RequestWaits) => {}
+                Ok(None) | Err(EngineError::RequestWaits | EngineError::Moved { .. }) => {}
                 Ok(Some(stop)) => return Ok(stop),
                 Err(EngineError::Interrupted) => return Ok(Stop::Interrupted),
                 Err(error @ EngineError::Foreign { .. }) => {
@@ -244,18 +244,30 @@ impl Session<'_> {
 
     /// A store's version moved and its fields are as they were: somebody edited a neighbour, or changed the key and changed it
     /// back. The first is harmless; the second is not, and nobody can tell them apart.
-    async fn heed_touch(&mut self) -> Result<(), EngineError> {
+    pub(crate) async fn heed_touch(&mut self) -> Result<(), EngineError> {
         let Touched::Yes { location } = std::mem::replace(&mut self.touched, Touched::No) else { return Ok(()) };
-        let voids = self
-            .machine()
-            .is_some_and(|machine| machine.t0.is_some() && machine.stage == Stage::Draining && machine.halt.is_none());
-        let consequence = if voids { "; the start of the drain is stamped anew" } else { "" };
+        let proven = self.machine().map(|machine| (machine.stage, machine.written_at, machine.t0));
+        let again = match proven {
+            None | Some((Stage::Planned | Stage::Staged | Stage::Escrow | Stage::Finished, ..)) => "",
+            Some((_, None, _)) => "",
+            Some((_, Some(_), None)) => "; what was proven is proven again",
+            Some((_, Some(_), Some(_))) => {
+                "; what was proven is proven again, and the start of the drain is stamped anew"
+            }
+        };
         self.caution(format!(
             "{location} was written by somebody else, and what keyroll owns there is as it was; this rotation goes on from the \
-             new version{consequence}"
+             new version{again}"
         ));
         self.note(Body::Rebased { location })?;
-        if voids { self.apply(&Event::T0Voided).await } else { Ok(()) }
+        // Where somebody else's keys still stand, the machine proves everything again when they are gone.
+        if again.is_empty()
+            || self.machine().is_some_and(|machine| matches!(machine.halt, Some(Halt::ForeignWrite { .. })))
+        {
+            return Ok(());
+        }
+        let at = self.now().await?;
+        self.apply(&Event::Disturbed { at }).await
     }
 
     async fn wait(

@@ -1,6 +1,6 @@
 //! Carrying out one effect: each may be carried out twice, because the process that did it may have died before it said so.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
@@ -188,34 +188,46 @@ impl Session<'_> {
         self.read_counters(key).await?;
         let now = self.now().await?;
         let window = self.drain_window();
-        let observation = self.drain_book(key)?.observe(Timestamp(since.0), window);
+        let book = self.drain_book(key)?;
+        let unbounded = self
+            .machine()
+            .is_some_and(|machine| machine.settings.max_lifetime.is_none() && machine.settings.idle_lifetime.is_none());
+        let observation = match unbounded {
+            true => book.renewed(Timestamp(since.0), window),
+            false => book.observe(Timestamp(since.0), window),
+        };
         Ok((Event::DrainObserved { observation, now }, Completion::Now))
     }
 
     /// One reading of every member's counter, kept in the state folder.
     pub(crate) async fn read_counters(&mut self, key: KeyId) -> Result<(), EngineError> {
         let Some(witness) = self.engine.assembly.drain.clone() else { return Ok(()) };
-        let label = self.mark(key).fingerprint.map(|fingerprint| fingerprint.to_string());
+        let incoming = self.machine().map(|machine| machine.incoming);
+        let names =
+            |key: KeyId| (self.mark(key).fingerprint.map(|fingerprint| fingerprint.to_string()), key.to_string());
+        let (outgoing_names, incoming_names) = (names(key), incoming.map(names));
+        let count = |by_label: &BTreeMap<String, u64>, (fingerprint, id): &(Option<String>, String)| {
+            fingerprint.as_ref().and_then(|label| by_label.get(label)).or_else(|| by_label.get(id)).copied()
+        };
         let listed = sweep::list(&self.engine.assembly.consumers).await?;
-        let (witness, label) = (&witness, label.as_deref());
-        let key_name = key.to_string();
-        let name_of = &key_name;
+        let (witness, count, names) = (&witness, &count, (&outgoing_names, &incoming_names));
         let runs = stream::iter(listed)
             .map(|one| async move {
-                let opened = match witness.read(&one.member).await {
-                    Ok(Some(counts)) if counts.boot == one.member.boot => counts
-                        .by_label
-                        .iter()
-                        .find(|(name, _)| Some(name.as_str()) == label || name == name_of)
-                        .map(|(_, count)| *count),
-                    Ok(_) => None,
+                let (outgoing_names, incoming_names) = names;
+                let (opened, renewed) = match witness.read(&one.member).await {
+                    Ok(Some(counts)) if counts.boot == one.member.boot => {
+                        let by_label: BTreeMap<_, _> = counts.by_label.into_iter().collect();
+                        let renewed = incoming_names.as_ref().and_then(|names| count(&by_label, names));
+                        (count(&by_label, outgoing_names), renewed)
+                    }
+                    Ok(_) => (None, None),
                     Err(error) => {
                         tracing::info!(%error, "a counter could not be read");
-                        None
+                        (None, None)
                     }
                 };
                 let name = format!("{}/{}/{}", one.consumer, one.member.id.0, one.member.boot.0);
-                (name, RunReading { opened, started_at: one.member.started_at })
+                (name, RunReading { opened, renewed, started_at: one.member.started_at })
             })
             .buffer_unordered(self.engine.assembly.policy.concurrency.max(1))
             .collect()

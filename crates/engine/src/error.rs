@@ -114,6 +114,12 @@ pub enum EngineError {
     /// A request from elsewhere is to be taken first; within the engine only.
     #[error("a request from elsewhere is taken first")]
     RequestWaits,
+    /// Somebody wrote beside the key since it was proven; within the engine only.
+    #[error("{location} was written by somebody else, so what was proven is proven again first; nothing was written")]
+    Moved {
+        /// Where.
+        location: String,
+    },
     /// The machine and the driver disagree; a defect.
     #[error("a defect in keyroll: the driver did what the rotation did not expect; it has stopped, and can be resumed")]
     Defect(#[source] Illegal),

@@ -5,6 +5,7 @@
 
 mod assemble;
 mod assembly;
+mod calibration;
 mod clock;
 mod conclusion;
 pub mod config;
@@ -13,6 +14,7 @@ mod drive;
 mod effects;
 mod engine;
 mod error;
+mod error_texts;
 mod explain;
 mod fingerprints;
 mod hooks;
@@ -37,11 +39,12 @@ mod state;
 mod status;
 mod sweep;
 mod verify;
+mod window;
 pub mod words;
 mod world;
 
 pub use assemble::{AssembleError, assemble, process_fleet, profile, settings};
-pub use assembly::{Assembly, Consumer, EnginePolicy, ErrorRateWatch, OnRegression, Standby, Window};
+pub use assembly::{Assembly, Consumer, EnginePolicy, ErrorRateWatch, OnRegression, Standby, Stickiness, Window};
 pub use clock::{Clock, SystemClock};
 pub use engine::{Engine, Operator};
 pub use error::EngineError;
@@ -59,5 +62,5 @@ pub use report::{
 };
 pub use request::{
     CompleteRequest, Compromised, Overrides, Patience, ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest,
-    StoreLeak, UnlockRequest,
+    StoreLeak, UnlockRequest, WindowRule,
 };

@@ -71,7 +71,19 @@ impl Engine {
             members += consumer.fleet.members().await?.len();
         }
         let made_at = millis(self.store(0)?.now().await?);
-        let steps = self.planned_steps(mode, &configuration, &sighting.stamp, members);
+        let mut steps = self.planned_steps(mode, &configuration, &sighting.stamp, members);
+        if let Some((opens, _)) = self.window_closed().filter(|(opens, _)| *opens < jiff::Timestamp::MAX) {
+            let left = opens.as_millisecond().saturating_sub(calendar(made_at).as_millisecond());
+            steps.insert(
+                0,
+                PlannedStep {
+                    stage: crate::words::stage(Stage::Planned).to_owned(),
+                    kind: "wait".to_owned(),
+                    what: format!("until the policy's window opens at {opens}"),
+                    at_least_ms: u64::try_from(left).unwrap_or(0),
+                },
+            );
+        }
         let total: u64 = steps.iter().map(|step| step.at_least_ms).sum();
         let world = self.world_lines(&views, &sighting);
         Ok(PlanDocument {

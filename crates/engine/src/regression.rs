@@ -100,9 +100,10 @@ impl Session<'_> {
     /// stops the rotation before anything more is written.
     pub(crate) async fn look_back_on_errors(&mut self, watched: &Watched) -> Result<(), EngineError> {
         let Some(watch) = self.engine.assembly.error_rates.clone() else { return Ok(()) };
+        let mut looks = 0;
         while self.engine.clock.boottime().saturating_sub(watched.began) < watch.over {
             self.judge_errors(watched).await?;
-            self.pause_between_looks().await?;
+            self.pause_between_looks(&mut looks).await?;
         }
         let users = self.judge_errors(watched).await?;
         if users.total < LEAST_REQUESTS {

@@ -21,33 +21,44 @@ use crate::outcome::{ExitKind, Outcome};
 use crate::preflight::Lock;
 use crate::request::{
     CompleteRequest, Compromised, Overrides, ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest, StoreLeak,
-    UnlockRequest,
+    UnlockRequest, WindowRule,
 };
 use crate::session::{Change, ROTATE, Session, Taken};
 use crate::stamp::{Asked, OpenRotation, PendingRequest, StampBody};
 use crate::sweep;
+use crate::window::Admission;
 use crate::world;
 
 impl Engine {
     /// Opens a rotation, or continues the open one.
     pub async fn rotate(&self, request: RotateRequest) -> Result<Outcome, EngineError> {
+        let mut request = request;
         let stamp = self.unlocked().await?;
         let continues = stamp.as_ref().is_some_and(|stamp| stamp.unfinished().is_some());
         if !continues {
-            let rule = request.overrides.evidence.unwrap_or(self.assembly.policy.settings.evidence);
-            let report = self.preflight_checks(request.mode, Lock::Asked, rule).await;
-            if !report.passed() {
-                return Err(EngineError::Preflight { report: Box::new(report) });
+            self.may_begin(&request).await?;
+            match self.await_window(&mut request).await? {
+                Admission::Open => {}
+                Admission::Opened => self.may_begin(&request).await?,
+                Admission::Refused(outcome) => return Ok(*outcome),
             }
-        }
-        if let Some(plan) = &request.plan
-            && !continues
-        {
-            self.still_holds(plan).await?;
         }
         let mut session = Session::take(self, ROTATE).await?;
         let done = session.rotate(&request).await;
         session.conclude(done, Expected::Forward).await
+    }
+
+    /// Whether preflight passes and the plan still holds.
+    async fn may_begin(&self, request: &RotateRequest) -> Result<(), EngineError> {
+        let rule = request.overrides.evidence.unwrap_or(self.assembly.policy.settings.evidence);
+        let report = self.preflight_checks(request.mode, Lock::Asked, rule).await;
+        if !report.passed() {
+            return Err(EngineError::Preflight { report: Box::new(report) });
+        }
+        match &request.plan {
+            Some(plan) => self.still_holds(plan).await,
+            None => Ok(()),
+        }
     }
 
     /// Continues the open rotation from wherever it waits; destroys what has been in escrow for long enough.
@@ -266,6 +277,14 @@ impl Session<'_> {
         self.note(Body::Human { action: HumanAction::Rotate, why: request.why.clone() })?;
         let over = self.taken == Taken::FromTheDead && was_rotating;
         if !continues && !over {
+            if request.window == WindowRule::Overridden
+                && let Some((opens, _)) = self.engine.window_closed()
+            {
+                let name = "--outside-window".to_owned();
+                let gives_up = format!("the policy's window, which opens at {opens}");
+                let action = HumanAction::Override { name, gives_up };
+                self.note(Body::Human { action, why: request.why.clone() })?;
+            }
             self.destroy_due().await?;
             self.open_rotation(request.mode, &request.why, None).await?;
             self.apply(&Event::PreflightPassed).await?;
@@ -273,13 +292,13 @@ impl Session<'_> {
         self.take_overrides(&request.overrides, &request.why).await?;
         let stop = self.drive(goal).await?;
         if matches!(stop, Stop::Closed) && request.mode != Mode::Standby && self.wants_standby() {
-            return self.add_standby(goal).await;
+            return self.add_standby(goal, &request.overrides, &request.why).await;
         }
         Ok(stop)
     }
 
     /// Leaves an accept-only candidate for the next rotation, while the last one stays in escrow behind it.
-    async fn add_standby(&mut self, goal: Goal) -> Result<Stop, EngineError> {
+    async fn add_standby(&mut self, goal: Goal, overrides: &Overrides, why: &Why) -> Result<Stop, EngineError> {
         let parked = self.stamp.open.take();
         self.stamp.parked = parked;
         if let Some(lock) = &mut self.stamp.lock {
@@ -287,6 +306,9 @@ impl Session<'_> {
         }
         self.open_rotation(Mode::Standby, &Why::default(), None).await?;
         self.apply(&Event::PreflightPassed).await?;
+        // What was named for this run counts for all of it; nothing drains here, so nothing else of it applies.
+        let evidence = Overrides { evidence: overrides.evidence, ..Overrides::default() };
+        self.take_overrides(&evidence, why).await?;
         self.drive(goal).await
     }
 
@@ -298,7 +320,7 @@ impl Session<'_> {
         let goal = Goal { until: None, patience: request.patience };
         let stop = self.drive(goal).await?;
         if matches!(stop, Stop::Closed) && was_open && self.wants_standby() {
-            return self.add_standby(goal).await;
+            return self.add_standby(goal, &request.overrides, &request.why).await;
         }
         Ok(stop)
     }
@@ -379,7 +401,7 @@ impl Session<'_> {
         let goal = Goal { until: None, patience: request.patience };
         let stop = self.drive(goal).await?;
         if matches!(stop, Stop::Closed) && self.wants_standby() {
-            return self.add_standby(goal).await;
+            return self.add_standby(goal, &request.overrides, &request.why).await;
         }
         Ok(stop)
     }

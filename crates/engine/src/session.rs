@@ -131,15 +131,24 @@ impl<'e> Session<'e> {
             match session.try_take(operation, claim).await {
                 Err(EngineError::Store(StoreError::Conflict { .. })) if attempts < TAKE_ATTEMPTS => {}
                 Err(error) => return Err(error),
-                Ok(()) => return Ok(session),
+                Ok(()) => break,
             }
         }
+        if session.stamp.unfinished().is_some() {
+            session.heed_touch().await?;
+        }
+        // Where no rotation is open, nothing is proven that somebody could have written over.
+        session.touched = Touched::No;
+        Ok(session)
     }
 
     async fn try_take(&mut self, operation: &str, claim: Claim) -> Result<(), EngineError> {
         let engine = self.engine;
         self.views = engine.read_stores().await?;
         self.stamp = engine.reconcile(&self.views).unwrap_or_else(|| StampBody::new(&engine.assembly.name));
+        if let Some(location) = engine.moved_since_release(&self.views)? {
+            self.touched = Touched::Yes { location };
+        }
         let own = ProcessIdentity::own();
         let before = self.stamp.lock.take();
         self.taken = match &before {
@@ -225,6 +234,9 @@ impl<'e> Session<'e> {
             self.commit(place, None, unmoved).await?;
         }
         self.hook("release lock", Moment::After);
+        if self.touched == Touched::No {
+            self.engine.remember_release(&self.views)?;
+        }
         Ok(())
     }
 
@@ -337,6 +349,10 @@ impl<'e> Session<'e> {
         for _ in 0..COMMIT_ATTEMPTS {
             self.refresh(place).await?;
             if let Some(expected) = expect {
+                if self.touched != Touched::No {
+                    // The proof on which this write rests is as old as what somebody else has just written over.
+                    return Err(EngineError::Moved { location: self.views[place].location.clone() });
+                }
                 let found = self.fields(place);
                 if found.configuration() != Some(expected) {
                     return Err(EngineError::Foreign {

@@ -3,7 +3,7 @@
 //! Who left does not matter and who came is asked too, so a fleet that scales all day can't starve a gate. A member whose
 //! witnesses contradict one another is unknown, however strong one of them is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
@@ -34,6 +34,8 @@ pub(crate) struct Inquiry<'a> {
     pub(crate) witnesses: &'a [Arc<dyn Witness>],
     /// What a run that began after settle has read; it is P1 evidence of exactly that.
     pub(crate) read_since: Option<ReadSince<'a>>,
+    /// What a ready member is believed to have read because its rollout is over: P0, and only where the file names it.
+    pub(crate) rollout: Option<&'a Gate>,
     /// The gate whose keys a refused login speaks against, where it is not known under which key the login was.
     pub(crate) refused_replays: Option<&'a Gate>,
     /// How many members are asked at the same time.
@@ -200,8 +202,8 @@ pub(crate) async fn sweep(
             }
         }
     }
-    let gone = |showing: &Showing| !listed.iter().any(|one| one.key() == showing.listed.key());
-    shown.retain(|_, showing| !gone(showing));
+    let still_there: BTreeSet<RunKey> = listed.iter().map(Listed::key).collect();
+    shown.retain(|run, _| still_there.contains(run));
     let sweep = Sweep {
         began: millis(now),
         ended: millis(elapsed()),
@@ -324,8 +326,14 @@ fn show(listed: Listed, testimony: Testimony, roster: &mut Roster, inquiry: &Inq
     }
     let mut claims = combine(&testimony.statements);
     let since = started_since(&listed.member, inquiry.read_since.map(|since| since.at));
-    if let (Some(ReadSince { gate, .. }), Answer::Yes) = (inquiry.read_since, since) {
-        infer(&mut claims, gate, &testimony.statements);
+    match (inquiry.read_since, since, inquiry.rollout) {
+        (Some(ReadSince { gate, .. }), Answer::Yes, _) => {
+            infer(&mut claims, gate, &testimony.statements, EvidenceLevel::P1);
+        }
+        (_, _, Some(gate)) if listed.member.state == MemberState::Ready => {
+            infer(&mut claims, gate, &testimony.statements, EvidenceLevel::P0);
+        }
+        (_, _, _) => {}
     }
     let mut observations = Vec::new();
     let mut status = Vec::new();
@@ -352,9 +360,9 @@ fn show(listed: Listed, testimony: Testimony, roster: &mut Roster, inquiry: &Inq
     Showing { listed, observations, status, residual: testimony.residual, sent: testimony.sent }
 }
 
-/// P1: what follows from having started after the configuration was there for everybody. It never overrules an answer, and
-/// fills in where nobody gave one.
-fn infer(claims: &mut Vec<Claim>, gate: &Gate, statements: &[evidence::Statement]) {
+/// What follows from having started after the configuration was there for everybody (P1), or from a rollout that is over (P0).
+/// It never overrules an answer, and fills in where nobody gave one.
+fn infer(claims: &mut Vec<Claim>, gate: &Gate, statements: &[evidence::Statement], level: EvidenceLevel) {
     let accepts = gate.accepts.iter().map(|key| (*key, Ability::Accepts, Answer::Yes));
     let rejects = gate.rejects.iter().map(|key| (*key, Ability::Accepts, Answer::No));
     let mints = gate.mints.iter().map(|key| (*key, Ability::Mints, Answer::Yes));
@@ -366,7 +374,7 @@ fn infer(claims: &mut Vec<Claim>, gate: &Gate, statements: &[evidence::Statement
         });
         if !answered {
             claims.retain(|claim| (claim.key, claim.ability) != (key, ability));
-            claims.push(Claim { key, ability, answer, level: EvidenceLevel::P1 });
+            claims.push(Claim { key, ability, answer, level });
         }
     }
 }
@@ -477,16 +485,16 @@ mod tests {
         let gate = Gate {
             name: keyroll_rotation::gate::GateName::G1,
             accepts: [KeyId(1)].into(),
-            rejects: std::collections::BTreeSet::new(),
+            rejects: BTreeSet::new(),
             mints: None,
         };
         let silent = [said(evidence::Answer::Unknown, Level::P3)];
         let mut claims = combine(&silent);
-        infer(&mut claims, &gate, &silent);
+        infer(&mut claims, &gate, &silent, EvidenceLevel::P1);
         assert_eq!((claims[0].answer, claims[0].level), (Answer::Yes, EvidenceLevel::P1));
         let torn = [said(evidence::Answer::Yes, Level::P2), said(evidence::Answer::No, Level::P3)];
         let mut claims = combine(&torn);
-        infer(&mut claims, &gate, &torn);
+        infer(&mut claims, &gate, &torn, EvidenceLevel::P1);
         assert_eq!(claims[0].answer, Answer::Unknown);
     }
 }

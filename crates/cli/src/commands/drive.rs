@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use keyroll_engine::{
     CompleteRequest, Compromised, Engine, EngineError, ExitKind, Outcome, Overrides, Patience, PlanDocument, Reason,
-    ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest, StoreLeak, UnlockRequest, Why,
+    ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest, StoreLeak, UnlockRequest, Why, WindowRule,
 };
 use keyroll_rotation::gate::EvidenceRule;
 use keyroll_rotation::{Mode, RotationId, Stage};
@@ -99,6 +99,7 @@ impl Request {
                 patience: patience(args.overrides.wait.as_deref())?,
                 plan: args.plan.as_deref().map(read_plan).transpose()?,
                 overrides: overrides(&args.overrides)?,
+                window: if args.outside_window { WindowRule::Overridden } else { WindowRule::Heeded },
                 why: why(&args.reasons),
             })),
             Command::Complete(args) => Self::Complete(CompleteRequest {
@@ -114,7 +115,7 @@ impl Request {
             Command::Rollback(args) => Self::Rollback(RollbackRequest {
                 key_from: args.key_from.as_deref().map(secrets::read_bytes).transpose()?,
                 patience: patience(args.wait.as_deref())?,
-                overrides: Overrides::default(),
+                overrides: Overrides { evidence: evidence(args.evidence), ..Overrides::default() },
                 why: why(&args.reasons),
             }),
             Command::Revoke(args) => {
@@ -134,7 +135,7 @@ impl Request {
                         args::StoreLeak::No => StoreLeak::Excluded,
                     },
                     patience: Patience::Forever,
-                    overrides: Overrides::default(),
+                    overrides: Overrides { evidence: evidence(args.evidence), ..Overrides::default() },
                     why: Why { reason: args.reasons.reason.map_or(Reason::Compromise, reason), ..why(&args.reasons) },
                 })
             }
@@ -225,8 +226,12 @@ fn overrides(args: &args::Overrides) -> Result<Overrides, Failure> {
     Ok(Overrides {
         accept_loss: args.accept_loss,
         extend_drain: args.extend_drain.as_deref().map(super::duration).transpose()?,
-        evidence: args.evidence.map(|args::EvidenceChoice::Weak| EvidenceRule::Weak),
+        evidence: evidence(args.evidence),
     })
+}
+
+fn evidence(choice: Option<args::EvidenceChoice>) -> Option<EvidenceRule> {
+    choice.map(|args::EvidenceChoice::Weak| EvidenceRule::Weak)
 }
 
 fn patience(wait: Option<&str>) -> Result<Patience, Failure> {

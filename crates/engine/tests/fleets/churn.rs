@@ -24,8 +24,8 @@ async fn newcomers_replaced_and_flapping_members_do_not_starve_a_gate_and_lose_n
                 shop.start("web", &format!("extra-{round}"), ".env");
                 shop.restart("web-0");
                 shop.quirks("web-2", |quirks| quirks.unready = round % 3 == 2);
-                if round > 1 {
-                    shop.stop(&format!("extra-{}", round - 2));
+                if round > 3 {
+                    shop.stop(&format!("extra-{}", round - 4));
                 }
             }
         })
