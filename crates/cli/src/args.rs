@@ -263,7 +263,7 @@ pub(crate) struct ResumeArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct RollbackArgs {
-    /// Your own copy of the old key, exactly its characters, checked by fingerprint; `-` reads standard input
+    /// Your own copy of the old key as its field held it, checked by fingerprint; `-` reads standard input
     #[arg(long, value_name = "FILE|-")]
     pub(crate) key_from: Option<String>,
     /// How long to wait in all, such as `30m`, or `none`; then exit 3 [default: as long as it takes]

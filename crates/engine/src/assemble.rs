@@ -324,9 +324,11 @@ fn log_witness(key: &SessionKey) -> Result<Option<Arc<evidence::LogWitness>>, As
     let Some(log) = &key.evidence.log else { return Ok(None) };
     let source = match &log.source {
         config::LogWhere::File(path) => evidence::LogSource::File(path.resolved().display().to_string()),
-        config::LogWhere::Command(argv) => {
-            evidence::LogSource::Command { argv: argv.iter().cloned().collect(), limit: LOG_COMMAND_LIMIT }
-        }
+        config::LogWhere::Command { argv, working_directory } => evidence::LogSource::Command {
+            argv: argv.iter().cloned().collect(),
+            folder: Some(working_directory.resolved().to_owned()),
+            limit: LOG_COMMAND_LIMIT,
+        },
     };
     let config = evidence::LogConfig { pattern: log.pattern.regex().clone(), source };
     let failed = |source| AssembleError::Evidence { section: "evidence.log", source };

@@ -55,9 +55,13 @@ impl DrainBook {
             // The store's clock went back; what was read before can't be put in order with what comes now.
             self.readings.clear();
         }
+        let most = (MOST_RUNS / reading.runs.len().max(1)).clamp(LEAST_READINGS, MOST_READINGS);
         self.readings.push(reading);
-        if self.readings.len() > MOST_READINGS {
-            self.readings.remove(1);
+        while self.readings.len() > most {
+            // Where readings stand closest, one of them is missed least. The first and the last two stay.
+            let closest = (1..self.readings.len() - 2)
+                .min_by_key(|at| self.readings[at + 1].at.0.saturating_sub(self.readings[at - 1].at.0));
+            self.readings.remove(closest.unwrap_or(1));
         }
     }
 
@@ -225,6 +229,11 @@ fn between(before: &Reading, after: &Reading) -> Span {
 const CLEAN_PERMILLE: u16 = 990;
 
 const MOST_READINGS: usize = 2_000;
+const LEAST_READINGS: usize = 16;
+
+/// All readings of all members together: the book is written anew with each reading, and of a thousand members two thousand
+/// readings would be a hundred megabytes.
+const MOST_RUNS: usize = 50_000;
 
 #[cfg(test)]
 mod tests {
@@ -314,6 +323,23 @@ mod tests {
         assert!(matches!(
             observe(&readings, 100),
             DrainObservation::Counter { opened: 0, coverage_permille: 1000, .. }
+        ));
+    }
+
+    #[test]
+    fn the_book_stays_small_and_what_it_proves_stays_the_same() {
+        let mut book = DrainBook::new("r/k1".into());
+        for at in 0..500_u64 {
+            let runs = (0..1_000)
+                .map(|member| (format!("m{member}"), RunReading { opened: Some(7), renewed: None, started_at: None }));
+            book.push(Reading { at: Timestamp(at * 15_000), runs: runs.collect() });
+        }
+        assert_eq!(book.readings.len(), 50);
+        let gaps: Vec<u64> = book.readings.windows(2).map(|pair| pair[1].at.0 - pair[0].at.0).collect();
+        assert!(gaps.iter().all(|gap| *gap <= 60 * 15_000), "no long gap: {gaps:?}");
+        assert!(matches!(
+            book.observe(Timestamp(0), Duration::from_secs(3_600)),
+            DrainObservation::Counter { from: Millis(0), opened: 0, coverage_permille: 1000, .. }
         ));
     }
 

@@ -1,8 +1,9 @@
 //! Carrying out one effect: each may be carried out twice, because the process that did it may have died before it said so.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
 use keyroll_adapters::Timestamp;
 use keyroll_adapters::evidence::OpenedCounts;
 use keyroll_adapters::fleets::Member;
@@ -62,7 +63,11 @@ impl Session<'_> {
                 let reason = error_chain(&error);
                 tracing::warn!(effect = name, reason, "effect failed");
                 self.note(Body::Failed { intent, reason })?;
-                Err(error)
+                match error {
+                    // The record has the figures; the machine stands still until a person has looked.
+                    EngineError::ErrorsRose { .. } => Ok(Event::ReloadStopped { member: None }),
+                    error => Err(error),
+                }
             }
         }
     }
@@ -228,24 +233,28 @@ impl Session<'_> {
         let labelled = |key: KeyId| (key, self.mark(key).fingerprint.map(|fingerprint| fingerprint.to_string()));
         let (outgoing, incoming) = (labelled(key), self.machine().map(|machine| labelled(machine.incoming)));
         let listed = sweep::list(&self.engine.assembly.consumers).await?;
-        let mut runs = BTreeMap::new();
-        for one in &listed {
-            let (opened, renewed) = match witness.read(&one.member).await {
-                Ok(Some(counts)) => {
-                    let count = |(key, label): &(KeyId, Option<String>)| {
-                        opened_by(&counts, &one.member, *key, label.as_deref())
-                    };
-                    (count(&outgoing), incoming.as_ref().and_then(count))
-                }
-                Ok(None) => (None, None),
-                Err(error) => {
-                    tracing::info!(%error, "a counter could not be read");
-                    (None, None)
-                }
-            };
-            let name = format!("{}/{}/{}", one.consumer, one.member.id.0, one.member.boot.0);
-            runs.insert(name, RunReading { opened, renewed, started_at: one.member.started_at });
-        }
+        let (witness, outgoing, incoming) = (&witness, &outgoing, &incoming);
+        let runs = stream::iter(listed)
+            .map(|one| async move {
+                let (opened, renewed) = match witness.read(&one.member).await {
+                    Ok(Some(counts)) => {
+                        let count = |(key, label): &(KeyId, Option<String>)| {
+                            opened_by(&counts, &one.member, *key, label.as_deref())
+                        };
+                        (count(outgoing), incoming.as_ref().and_then(count))
+                    }
+                    Ok(None) => (None, None),
+                    Err(error) => {
+                        tracing::info!(%error, "a counter could not be read");
+                        (None, None)
+                    }
+                };
+                let name = format!("{}/{}/{}", one.consumer, one.member.id.0, one.member.boot.0);
+                (name, RunReading { opened, renewed, started_at: one.member.started_at })
+            })
+            .buffer_unordered(self.engine.assembly.policy.concurrency.max(1))
+            .collect()
+            .await;
         let at = Timestamp(self.now().await?.0);
         let mut book = self.drain_book(key)?;
         book.push(Reading { at, runs });

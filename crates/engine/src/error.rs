@@ -105,6 +105,12 @@ pub enum EngineError {
     /// Ctrl-C; within the engine only, callers get an outcome.
     #[error("interrupted; what was done is recorded, and the same command goes on from there")]
     Interrupted,
+    /// More requests fail than before a roll; within the engine only, callers get an outcome.
+    #[error("{found}; the roll stands still")]
+    ErrorsRose {
+        /// How many, and how many before.
+        found: String,
+    },
     /// A request from elsewhere is to be taken first; within the engine only.
     #[error("a request from elsewhere is taken first")]
     RequestWaits,

@@ -27,6 +27,7 @@ mod opening;
 mod outcome;
 mod plan;
 mod preflight;
+mod regression;
 mod report;
 mod request;
 mod requests;

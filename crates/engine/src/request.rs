@@ -93,7 +93,8 @@ pub struct CompleteRequest {
 /// `rollback`.
 #[expect(clippy::exhaustive_structs, reason = "callers fill it in")]
 pub struct RollbackRequest {
-    /// `--key-from`: the operator's own copy of the old key, as the profile encodes it; checked by fingerprint.
+    /// `--key-from`: the operator's own copy of the old key, as the profile encodes it; checked by fingerprint, and taken
+    /// without a newline at its end where it is the right key without it.
     pub key_from: Option<Secret>,
     /// How long to wait.
     pub patience: Patience,

@@ -3,9 +3,10 @@
 //! Where another process drives, `pause`, `rollback` and `revoke` are left in the stamp, and that process takes them between
 //! two effects. Where nobody drives, they are carried out here.
 
+use keyroll_adapters::fleets::ReloadStyle;
 use keyroll_adapters::stores::StoreError;
 use keyroll_keyring::KeyState;
-use keyroll_rotation::{Event, Halt, Mode, Rotation, Stage};
+use keyroll_rotation::{Direction, Event, Halt, Mode, Rotation, Stage};
 
 use crate::clock::{calendar, millis};
 use crate::conclusion::Expected;
@@ -15,6 +16,7 @@ use crate::error::EngineError;
 use crate::hooks::Moment;
 use crate::journal::{Body, HumanAction, Journal, JournalError, Why};
 use crate::lock::{LockHolder, ProcessIdentity, Vitality};
+use crate::opening::going_back_onto;
 use crate::outcome::{ExitKind, Outcome};
 use crate::preflight::Lock;
 use crate::request::{
@@ -309,10 +311,10 @@ impl Session<'_> {
 
     async fn roll_back(&mut self, request: &RollbackRequest) -> Result<Stop, EngineError> {
         if self.open().is_none() {
-            return Err(self.engine.nothing_open("roll back"));
-        }
-        if let Some(copy) = &request.key_from {
-            self.take_own_copy(copy, &request.why).await?;
+            return Err(match &request.key_from {
+                Some(_) => EngineError::RefusedBecause { reason: PAST_DESTRUCTION.into() },
+                None => self.engine.nothing_open("roll back"),
+            });
         }
         if self.stamp.parked.is_some() && self.machine().is_some_and(|machine| machine.mode == Mode::Standby) {
             return Err(EngineError::RefusedBecause {
@@ -320,10 +322,35 @@ impl Session<'_> {
                     .into(),
             });
         }
+        if let Some(copy) = &request.key_from {
+            self.take_own_copy(copy, &request.why).await?;
+        }
         self.look_and_compare().await?;
-        self.ask_now(Asked::Rollback {}, &request.why).await?;
+        // A rollback that was interrupted goes on; asked twice, it is the same one.
+        if self.machine().is_some_and(|machine| machine.direction == Direction::Forward) {
+            self.way_back_is_there()?;
+            self.ask_now(Asked::Rollback {}, &request.why).await?;
+        }
         self.take_overrides(&request.overrides, &request.why).await?;
         self.drive(Goal { until: None, patience: request.patience }).await
+    }
+
+    /// Without the old key's bytes there is no way back, and that is found out before the rotation turns round.
+    fn way_back_is_there(&self) -> Result<(), EngineError> {
+        let Some(machine) = self.machine() else { return Ok(()) };
+        let wanted = going_back_onto(machine);
+        let gone = self.materials.get(wanted).is_none()
+            && !machine.compromised.contains(&wanted)
+            && !machine.destroyed.contains(&wanted);
+        if !gone {
+            return Ok(());
+        }
+        Err(EngineError::HumanMustDecide {
+            decision: format!(
+                "the bytes of {wanted} are in no store any more, so there is no way back onto it; nothing was changed. \
+                 If you have a copy, run `keyroll rollback --key-from FILE`"
+            ),
+        })
     }
 
     async fn revoke(&mut self, request: &RevokeRequest, asked: Asked) -> Result<Stop, EngineError> {
@@ -380,7 +407,7 @@ impl Session<'_> {
         match request {
             ReloadRequest::Laggards => {
                 if self.stamp.unfinished().is_none() {
-                    return Err(self.engine.nothing_open("reload laggards of"));
+                    return self.reload_laggards_as_it_is(why).await;
                 }
                 self.ask_now(Asked::ReloadLaggards {}, &why).await?;
                 // The machine has a new attempt to make now, and that one effect is what was asked for.
@@ -400,6 +427,26 @@ impl Session<'_> {
         }
     }
 
+    /// Without a rotation under way, a laggard is a member that does not show what the stores hold.
+    async fn reload_laggards_as_it_is(&mut self, why: Why) -> Result<Stop, EngineError> {
+        let gate = self.gate_as_it_is()?;
+        self.note(Body::Human { action: HumanAction::ReloadLaggards, why })?;
+        let name = format!("{}/on-purpose/{}", self.rotation_id(), self.engine.new_rotation_id()?);
+        match self.reload_laggards_of(&name, &gate).await? {
+            (0, _) => Ok(Stop::Decided("every member shows what the store holds; nobody was reloaded".into())),
+            (lagged, None) => {
+                Ok(Stop::Decided(format!("{lagged} laggard(s) were reloaded, and show what the store holds")))
+            }
+            (_, Some(index)) => {
+                let who =
+                    self.roster.get(index).map_or_else(|| "a member".to_owned(), |run| format!("`{}`", run.name()));
+                Err(EngineError::HumanMustDecide {
+                    decision: format!("{who} does not show what the store holds; `keyroll verify` says what it shows"),
+                })
+            }
+        }
+    }
+
     async fn reload_by_name(&mut self, name: &str) -> Result<Stop, EngineError> {
         let consumers = self.engine.assembly.consumers.clone();
         let gate = self.machine().and_then(Rotation::gate);
@@ -410,6 +457,15 @@ impl Session<'_> {
                 if member.id.0 != name {
                     known.push(member.id.0);
                     continue;
+                }
+                if consumer.fleet.describe().reload == ReloadStyle::HotReload {
+                    return Err(EngineError::RefusedBecause {
+                        reason: format!(
+                            "nothing reloads `{name}`: the members of `{}` read the key again by themselves; restart it by \
+                             your own means, or `keyroll verify` to see what it shows",
+                            consumer.name
+                        ),
+                    });
                 }
                 // On purpose means now, whatever was reloaded before; so the reload has a name of its own.
                 let reload = format!("{}/on-purpose/{unique}", self.rotation_id());
@@ -535,6 +591,9 @@ impl Session<'_> {
         }
     }
 }
+
+const PAST_DESTRUCTION: &str = "no rotation is open: the key before is destroyed or was never replaced, and past destruction \
+     there is only the way forward: `keyroll rotate`";
 
 /// How often a request is tried to be left while the driver writes.
 const LEAVE_ATTEMPTS: u32 = 10;

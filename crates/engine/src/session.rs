@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use keyroll_adapters::evidence::Traffic;
 use keyroll_adapters::fleets::{BootId, MemberId};
 use keyroll_adapters::stores::{Document, SecretStore, StoreError};
 use keyroll_keyring::{Key, KeyId};
@@ -22,6 +23,7 @@ use crate::lock::{LockHolder, ProcessIdentity, Vitality};
 use crate::report::{MemberStatus, Notice, Resumed};
 use crate::roster::Roster;
 use crate::stamp::{OpenRotation, StampBody};
+use crate::sweep::RunKey;
 use crate::world::{self, FieldsSay, Materials, StoreView};
 
 /// A hold on a key.
@@ -57,6 +59,8 @@ pub(crate) struct Session<'e> {
     pub(crate) ended: Option<Ended>,
     /// The members that were shown to reject a key, as the last gate that demanded it passed.
     pub(crate) rejected_by: BTreeMap<KeyId, BTreeSet<String>>,
+    /// What this process itself sent to each run of each member.
+    pub(crate) sent: BTreeMap<RunKey, Traffic>,
 }
 
 /// A rotation of which nothing is left to do.
@@ -132,6 +136,7 @@ impl<'e> Session<'e> {
             ended_back: Direction::Forward,
             ended: None,
             rejected_by: BTreeMap::new(),
+            sent: BTreeMap::new(),
         };
         let mut attempts = 0;
         loop {

@@ -242,7 +242,8 @@ pub(crate) fn halt_words(halt: &Halt, stores: &[String]) -> String {
             world::configuration_words(expected),
             found.as_ref().map_or_else(|| "keys that nobody knows".to_owned(), world::configuration_words)
         ),
-        Halt::ReloadStopped { .. } => "a member did not come back from its reload".into(),
+        Halt::ReloadStopped { member: Some(_) } => "a member did not come back from its reload".into(),
+        Halt::ReloadStopped { member: None } => "more requests failed than before the reload".into(),
         Halt::LaggardsRemain => "members stayed unproven after every allowed reload".into(),
         _ => "for a reason that this release does not know".into(),
     }

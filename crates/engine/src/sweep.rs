@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
 use keyroll_adapters::Timestamp;
-use keyroll_adapters::evidence::{self, AskedKey, CapturedSession, Question, Subject, Testimony, Witness};
+use keyroll_adapters::evidence::{self, AskedKey, CapturedSession, Question, Subject, Testimony, Traffic, Witness};
 use keyroll_adapters::fleets::{BootId, Member, MemberId, MemberState};
 use keyroll_keyring::{Fingerprint, Key, KeyId};
 use keyroll_rotation::gate::{
@@ -67,6 +67,8 @@ pub(crate) struct Showing {
     pub(crate) status: Vec<MemberStatus>,
     /// Where several workers do not name themselves: the probability that one certain stale one was never met.
     pub(crate) residual: Option<f64>,
+    /// What was sent to it for that.
+    pub(crate) sent: Traffic,
 }
 
 /// A complete sweep.
@@ -77,6 +79,8 @@ pub(crate) struct Swept {
     pub(crate) status: Vec<MemberStatus>,
     /// Where workers could not be told apart, what that leaves open.
     pub(crate) residual: Option<String>,
+    /// What was sent to each run for that.
+    pub(crate) sent: Vec<(RunKey, Traffic)>,
 }
 
 /// Lists every consumer's members; who is known to be down holds no key and is no member.
@@ -103,23 +107,36 @@ pub(crate) async fn ask(
     let began = clock.boottime();
     let time = || Timestamp(now.0.saturating_add(millis_u64(clock.boottime().saturating_sub(began))));
     let mut testimonies = testify(members, inquiry, &time, &[]).await;
-    let captured: Vec<_> = testimonies
+    let captured: Vec<Vec<_>> = testimonies
         .iter()
-        .flat_map(|(listed, testimony)| {
+        .map(|(_, testimony)| {
             let minted = minted_under(testimony);
-            testimony.captured.iter().map(move |session| (listed.key(), named(session, minted)))
+            testimony.captured.iter().map(|session| named(session, minted)).collect()
         })
-        .take(REPLAYED)
         .collect();
-    if !captured.is_empty() {
+    if captured.iter().any(|sessions| !sessions.is_empty()) {
         let members = testimonies.iter().map(|(listed, _)| listed.clone()).collect();
-        let replays = testify(members, inquiry, &time, &captured).await;
+        let replays = testify(members, inquiry, &time, &replayed_on_each(&captured)).await;
         for ((_, testimony), (_, replayed)) in testimonies.iter_mut().zip(replays) {
             testimony.statements.extend(replayed.statements);
             testimony.replayed.extend(replayed.replayed);
+            testimony.sent = testimony.sent.plus(replayed.sent);
         }
     }
     testimonies.into_iter().map(|(listed, testimony)| show(listed, testimony, roster, inquiry)).collect()
+}
+
+/// Which sessions are tried on each member: those of every other member, or, in a fleet for which that would be too many, those
+/// of its next neighbours, so that still everybody's login is tried elsewhere and everybody tries the logins of others.
+fn replayed_on_each(captured: &[Vec<Arc<CapturedSession>>]) -> Vec<Vec<Arc<CapturedSession>>> {
+    let minters: Vec<usize> = (0..captured.len()).filter(|place| !captured[*place].is_empty()).collect();
+    let tried = |place: usize| {
+        let after = minters.partition_point(|minter| *minter <= place);
+        let others = minters[after..].iter().chain(&minters[..after]).filter(move |minter| **minter != place);
+        let many = if minters.len() > REPLAYED_ON_ALL { REPLAYED } else { minters.len() };
+        others.take(many).flat_map(|minter| captured[*minter].iter().cloned()).collect()
+    };
+    (0..captured.len()).map(tried).collect()
 }
 
 /// The key under which a member mints, as far as its other witnesses tell.
@@ -136,7 +153,11 @@ fn minted_under(testimony: &Testimony) -> Option<KeyId> {
 /// A captured session with the name of its key, where its minter has told that by other means.
 fn named(session: &Arc<CapturedSession>, minted: Option<KeyId>) -> Arc<CapturedSession> {
     match (session.key, minted) {
-        (None, Some(key)) => Arc::new(CapturedSession { token: session.token.duplicate(), key: Some(key) }),
+        (None, Some(key)) => Arc::new(CapturedSession {
+            token: session.token.duplicate(),
+            key: Some(key),
+            minter: session.minter.clone(),
+        }),
         _ => Arc::clone(session),
     }
 }
@@ -196,7 +217,8 @@ pub(crate) async fn sweep(
             residual * 100.0
         )
     });
-    Ok(Swept { residual, sweep, status: shown.into_values().flat_map(|showing| showing.status).collect() })
+    let sent = shown.iter().map(|(run, showing)| (run.clone(), showing.sent)).collect();
+    Ok(Swept { residual, sweep, sent, status: shown.into_values().flat_map(|showing| showing.status).collect() })
 }
 
 impl Listed {
@@ -246,7 +268,7 @@ async fn testify(
     members: Vec<Listed>,
     inquiry: &Inquiry<'_>,
     now: &(dyn Fn() -> Timestamp + Send + Sync),
-    captured: &[(RunKey, Arc<CapturedSession>)],
+    captured: &[Vec<Arc<CapturedSession>>],
 ) -> Vec<(Listed, Testimony)> {
     let mut answers: Vec<(usize, Listed, Testimony)> = stream::iter(members.into_iter().enumerate())
         .map(|(place, listed)| async move {
@@ -256,11 +278,7 @@ async fn testify(
                     keys: asked(&inquiry.keys),
                     open_only: asked(&inquiry.open_only),
                     decoy: inquiry.decoy,
-                    captured: captured
-                        .iter()
-                        .filter(|(minter, _)| *minter != listed.key())
-                        .map(|(_, session)| Arc::clone(session))
-                        .collect(),
+                    captured: captured.get(place).cloned().unwrap_or_default(),
                     // A session that was minted for the beginning of a long sweep would be over at its end.
                     now: now(),
                 };
@@ -269,6 +287,7 @@ async fn testify(
                 testimony.captured.extend(said.captured);
                 testimony.workers.extend(said.workers);
                 testimony.replayed.extend(said.replayed);
+                testimony.sent = testimony.sent.plus(said.sent);
                 testimony.residual = [testimony.residual, said.residual].into_iter().flatten().reduce(f64::max);
             }
             (place, listed, testimony)
@@ -338,7 +357,7 @@ fn show(listed: Listed, testimony: Testimony, roster: &mut Roster, inquiry: &Inq
             claims,
         });
     }
-    Showing { listed, observations, status, residual: testimony.residual }
+    Showing { listed, observations, status, residual: testimony.residual, sent: testimony.sent }
 }
 
 /// What follows from having started after the configuration was there for everybody (P1), or from a rollout that is over (P0).
@@ -404,8 +423,11 @@ fn millis_u64(span: std::time::Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// How many captured sessions are replayed on each member: enough to find a split fleet, few enough for a thousand members.
+/// How many others' logins are tried on each member of a large fleet: few enough for a thousand members.
 const REPLAYED: usize = 3;
+
+/// Up to so many members, each login is tried on every other member.
+const REPLAYED_ON_ALL: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -415,6 +437,28 @@ mod tests {
 
     fn said(answer: evidence::Answer, level: Level) -> Statement {
         Statement { key: KeyId(1), subject: Subject::Accepts, answer, level, detail: String::new() }
+    }
+
+    #[test]
+    fn every_login_is_tried_elsewhere_and_everybody_tries_the_logins_of_others() {
+        for members in [1_usize, 2, 3, 16, 17, 1_000] {
+            let minter = |place: usize| {
+                let minter = MemberId(place.to_string());
+                vec![Arc::new(CapturedSession { token: keyroll_keyring::Secret::from_text("t"), key: None, minter })]
+            };
+            let captured: Vec<_> = (0..members).map(minter).collect();
+            let tried = replayed_on_each(&captured);
+            let others = if members > REPLAYED_ON_ALL { REPLAYED } else { members - 1 };
+            let mut times = BTreeMap::new();
+            for (place, sessions) in tried.iter().enumerate() {
+                assert_eq!(sessions.len(), others, "{members} members");
+                assert!(sessions.iter().all(|session| session.minter.0 != place.to_string()), "not its own");
+                for session in sessions {
+                    *times.entry(session.minter.0.clone()).or_insert(0) += 1;
+                }
+            }
+            assert!(members == 1 || (times.len() == members && times.values().all(|times| *times == others)));
+        }
     }
 
     #[test]

@@ -11,7 +11,6 @@ use keyroll_rotation::DrainRule;
 use keyroll_rotation::gate::{Answer, EvidenceRule, Gate, GateName, MemberKind, Readiness};
 
 use crate::clock::millis;
-use crate::effects::error_chain;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::preflight::{Checks, DECOY, RANDOM};
@@ -102,9 +101,9 @@ impl Engine {
         let before = self.read_error_rates().await;
         self.clock.sleep(watch.over.min(LONGEST_LOOK)).await;
         let after = self.read_error_rates().await;
-        match (before, after) {
+        match (before.complete(), after.complete()) {
             (Ok(before), Ok(after)) => {
-                match keyroll_adapters::evidence::RequestCounts::failed_permille(&before, &after) {
+                match keyroll_adapters::evidence::RequestCounts::failed_permille(before, after) {
                     Some(share) if share <= watch.threshold_permille => {
                         checks.green("errors.rate", None, format!("{share} of 1000 requests fail"));
                     }
@@ -122,24 +121,9 @@ impl Engine {
                 }
             }
             (Err(error), _) | (_, Err(error)) => {
-                checks.unknown("errors.rate", None, error_chain(error.as_ref()), "make every member show the counter");
+                checks.unknown("errors.rate", None, error, "make every member show the counter");
             }
         }
-    }
-
-    pub(crate) async fn read_error_rates(
-        &self,
-    ) -> Result<Vec<keyroll_adapters::evidence::RequestCounts>, Box<dyn std::error::Error + Send + Sync>> {
-        let Some(watch) = &self.assembly.error_rates else { return Ok(Vec::new()) };
-        let mut counts = Vec::new();
-        for one in sweep::list(&self.assembly.consumers).await? {
-            if one.kind == MemberKind::Serving
-                && let Some(count) = watch.source.read(&one.member).await?
-            {
-                counts.push(count);
-            }
-        }
-        Ok(counts)
     }
 }
 

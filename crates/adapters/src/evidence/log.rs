@@ -38,6 +38,8 @@ pub enum LogSource {
     Command {
         /// Program and arguments.
         argv: Vec<String>,
+        /// Where it runs; Keyroll's own folder if none.
+        folder: Option<PathBuf>,
         /// How long it may take.
         limit: Duration,
     },
@@ -99,11 +101,11 @@ impl LogWitness {
                 let read = read.map_err(|error| format!("the log can't be read: {error}"))?;
                 read.map_err(|error| format!("the log `{shown}` can't be read: {error}"))?
             }
-            LogSource::Command { argv, limit } => {
+            LogSource::Command { argv, folder, limit } => {
                 let invocation = Invocation {
                     argv: argv.iter().map(|argument| fill(argument, member)).collect(),
                     env: subprocess::inherited(&[]),
-                    folder: None,
+                    folder: folder.clone(),
                     limit: *limit,
                     output_limit: usize::try_from(LIMIT).unwrap_or(usize::MAX),
                 };
@@ -309,7 +311,7 @@ mod tests {
     async fn a_command_prints_the_log_of_one_run() {
         let line = format!("web-1 b7 {}", print(1));
         let argv = ["printf", "%s %s %s", "{member}", "{boot}", print(1).as_str()].map(str::to_owned).to_vec();
-        let source = LogSource::Command { argv, limit: Duration::from_secs(5) };
+        let source = LogSource::Command { argv, folder: None, limit: Duration::from_secs(5) };
         let said = ask_source(source, r"^web-1 b7 (?<active>\S+)").await;
         assert_eq!(answers(&said), [Answer::Yes, Answer::Yes, Answer::Unknown, Answer::No], "{line}");
     }

@@ -160,7 +160,8 @@ impl Rotation {
                 Planned | Staged | Accepting | Promoting | Draining | Retiring | Closing | Escrow | Withdrawing
                 | CuttingOver,
             ) => {
-                if matches!(self.halt, Some(Halt::ReloadStopped { .. })) {
+                // Whatever was repaired is to be read: the members that lag are reloaded once more.
+                if matches!(self.halt, Some(Halt::ReloadStopped { .. } | Halt::LaggardsRemain)) {
                     to.reload(ReloadScope::Laggards);
                 }
                 to.halt = None;
