@@ -70,6 +70,9 @@ pub(crate) fn engine_failure(error: &EngineError, console: Console) -> Failure {
         EngineError::Foreign { .. } => Some("keyroll explain".to_owned()),
         // The machine refuses what a foreign write makes unsafe; `explain` says what there is to do about it.
         EngineError::Refused(_) => Some("keyroll explain".to_owned()),
+        EngineError::Fleet(_) | EngineError::Store(_) => {
+            Some("mend what it names; an open rotation goes on from there with the same command".to_owned())
+        }
         EngineError::Superseded { .. } => Some("keyroll status".to_owned()),
         EngineError::NothingOpen { .. } => Some("keyroll status".to_owned()),
         _ => None,

@@ -58,7 +58,32 @@ impl Lab {
         let fleet = keyroll_engine::process_fleet(&consumer.name, process, &scene.folder().join("state").join(NAME))?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         runtime.block_on(fleet.start_all())?;
-        Ok(Self { scene, runtime, fleet, settings })
+        let lab = Self { scene, runtime, fleet, settings };
+        for replica in 0..3 {
+            lab.wait_for_another_run(replica, None)?;
+        }
+        Ok(lab)
+    }
+
+    /// Which run of a replica answers, if one does.
+    fn run_of(&self, replica: usize) -> Option<String> {
+        let address = self.scene.addresses()[replica];
+        self.runtime.block_on(async {
+            let answer = reqwest::get(format!("http://{address}/healthz")).await.ok()?.text().await.ok()?;
+            let answer: serde_json::Value = serde_json::from_str(&answer).ok()?;
+            answer["boot"].as_str().map(str::to_owned)
+        })
+    }
+
+    fn wait_for_another_run(&self, replica: usize, than: Option<&str>) -> Result<(), Failed> {
+        let deadline = now() + LONGEST;
+        while now() < deadline {
+            if self.run_of(replica).is_some_and(|run| Some(run.as_str()) != than) {
+                return Ok(());
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Err(format!("replica {replica} did not come back within {} s", LONGEST.as_secs()).into())
     }
 
     /// The folder of everything: the key file, `keyroll.yaml`, the state.
@@ -170,8 +195,9 @@ impl Lab {
         Ok(accepted)
     }
 
-    /// Somebody else restarts a replica.
+    /// Somebody else restarts a replica, and it is back.
     pub(crate) fn restart(&self, replica: usize) -> Result<(), Failed> {
+        let before = self.run_of(replica);
         self.runtime.block_on(async {
             let members = self.fleet.members().await?;
             let member = members.get(replica).ok_or("there is no such replica")?;
@@ -180,8 +206,9 @@ impl Lab {
                 target: ReloadTarget::Member { id: member.id.clone(), boot: member.boot.clone() },
             };
             self.fleet.reload(&request).await?;
-            Ok(())
-        })
+            Ok::<_, Failed>(())
+        })?;
+        self.wait_for_another_run(replica, before.as_deref())
     }
 }
 
