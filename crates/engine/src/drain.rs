@@ -330,8 +330,8 @@ mod tests {
     fn the_book_stays_small_and_what_it_proves_stays_the_same() {
         let mut book = DrainBook::new("r/k1".into());
         for at in 0..500_u64 {
-            let runs =
-                (0..1_000).map(|member| (format!("m{member}"), RunReading { opened: Some(7), renewed: None, started_at: None }));
+            let runs = (0..1_000)
+                .map(|member| (format!("m{member}"), RunReading { opened: Some(7), renewed: None, started_at: None }));
             book.push(Reading { at: Timestamp(at * 15_000), runs: runs.collect() });
         }
         assert_eq!(book.readings.len(), 50);

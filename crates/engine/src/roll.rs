@@ -441,12 +441,7 @@ impl Session<'_> {
     }
 
     /// Which of them show now what the gate demands, several asked at a time.
-    async fn all_proven(
-        &mut self,
-        listed: &[Listed],
-        prove: &Gate,
-        rolled: Rolled,
-    ) -> Result<Vec<bool>, EngineError> {
+    async fn all_proven(&mut self, listed: &[Listed], prove: &Gate, rolled: Rolled) -> Result<Vec<bool>, EngineError> {
         let now = keyroll_adapters::Timestamp(self.now().await?.0);
         let settle_over = self.settle_over();
         let outgoing = self.draining();
