@@ -136,7 +136,10 @@ impl Calibration<'_> {
                 let words =
                     self.said(self.random.id(), "nothing shows whether a session under a random key is rejected");
                 let fix = match self.mintable {
-                    Mintable::Here => "describe what a rejected session looks like",
+                    Mintable::Here => {
+                        "probe a page that differs with and without a session, and describe what a rejected session \
+                         looks like"
+                    }
                     Mintable::ByTheApplication => {
                         "this framework's sessions can't be minted here, so nothing stronger is to be had before the new \
                          key is in use; go on by name: `keyroll rotate --evidence weak`"

@@ -27,7 +27,7 @@ pub enum EngineError {
         report: Box<PreflightReport>,
     },
     /// The plan was made for another world.
-    #[error("the plan is stale, nothing was changed; what differs: {difference}")]
+    #[error("the plan is stale, nothing was changed; what differs:\n{difference}")]
     StalePlan {
         /// Line by line.
         difference: String,

@@ -3,6 +3,7 @@
 //! The rotation itself is decided elsewhere, in a crate without input and output. Here each decision is recorded, carried out
 //! and recorded again, and the world is asked before it is changed.
 
+mod affected;
 mod assemble;
 mod assembly;
 mod calibration;
@@ -43,6 +44,7 @@ mod window;
 pub mod words;
 mod world;
 
+pub use affected::{Affected, KeySessions};
 pub use assemble::{AssembleError, assemble, process_fleet, profile, settings};
 pub use assembly::{Assembly, Consumer, EnginePolicy, ErrorRateWatch, OnRegression, Standby, Stickiness, Window};
 pub use clock::{Clock, SystemClock};
@@ -56,9 +58,9 @@ pub use lock::LockHolder;
 pub use outcome::{ExitKind, Outcome};
 pub use plan::{PlanDocument, PlannedStep};
 pub use report::{
-    Check, Colour, KeyStatus, MemberKey, MemberStatus, NaysayerReport, NoObserver, Notice, Observer, PreflightReport,
-    Reach, Resumed, RotationStatus, SCHEMA_VERSION, Status, StatusSource, StoreStatus, UnprovenMember, VerifyReport,
-    WaitReport, Who,
+    Check, Colour, KeyRejected, KeyStatus, MemberKey, MemberStatus, NaysayerReport, NoObserver, Notice, Observer,
+    PreflightReport, Reach, Resumed, RotationStatus, SCHEMA_VERSION, Status, StatusSource, StoreStatus, UnprovenMember,
+    VerifyReport, WaitReport, Who,
 };
 pub use request::{
     CompleteRequest, Compromised, Overrides, Patience, ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest,

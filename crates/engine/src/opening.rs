@@ -6,17 +6,53 @@
 use std::collections::BTreeSet;
 
 use keyroll_keyring::{Key, KeyId, KeyState, Secret};
-use keyroll_rotation::{Candidate, Direction, Mode, Opening, Rotation};
+use keyroll_rotation::{Candidate, Direction, Millis, Mode, Opening, Rotation, WorldConfiguration};
 
 use crate::clock::{calendar, millis};
+use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::hooks::Moment;
 use crate::journal::{Body, HumanAction, Why};
-use crate::report::Resumed;
+use crate::report::{Notice, Resumed};
 use crate::request::{RevokeRequest, StoreLeak};
 use crate::session::{Change, Session};
-use crate::stamp::OpenRotation;
+use crate::stamp::{OpenRotation, StampBody};
 use crate::world;
+
+impl Engine {
+    /// What the machine is told of the world; a plan is made from the same.
+    pub(crate) fn opening(
+        &self,
+        stamp: &StampBody,
+        mode: Mode,
+        outgoing: KeyId,
+        stores: Vec<WorldConfiguration>,
+        compromised: &BTreeSet<KeyId>,
+        now: Millis,
+    ) -> Opening {
+        let standby = stamp.standby.filter(|standby| {
+            mode != Mode::Standby
+                && !compromised.contains(standby)
+                && stores.iter().all(|store| store.accept.contains(standby))
+        });
+        let (incoming, candidate) = match standby {
+            Some(standby) => (standby, Candidate::Standby),
+            None => (stamp.ledger.next(), Candidate::Fresh),
+        };
+        // Only keys that are somewhere can be compromised in this rotation; the ledger remembers the others.
+        let present: BTreeSet<KeyId> = stores.iter().flat_map(|store| store.accept.iter().copied()).collect();
+        Opening {
+            mode,
+            outgoing,
+            incoming,
+            candidate,
+            compromised: compromised.intersection(&present).copied().collect(),
+            stores,
+            settings: self.assembly.policy.settings.clone(),
+            now,
+        }
+    }
+}
 
 impl Session<'_> {
     /// Opens a rotation from the world as it is, and gives keys that were there before Keyroll their ids.
@@ -57,29 +93,10 @@ impl Session<'_> {
                 compromised.extend(stores.iter().flat_map(|store| store.accept.iter().copied()));
             }
         }
-        let standby = self.stamp.standby.filter(|standby| {
-            mode != Mode::Standby
-                && !compromised.contains(standby)
-                && stores.iter().all(|store| store.accept.contains(standby))
-        });
-        let (incoming, candidate) = match standby {
-            Some(standby) => (standby, Candidate::Standby),
-            None => (self.stamp.ledger.next(), Candidate::Fresh),
-        };
         let now = self.now().await?;
-        // Only keys that are somewhere can be compromised in this rotation; the ledger remembers the others.
-        let present: BTreeSet<KeyId> = stores.iter().flat_map(|store| store.accept.iter().copied()).collect();
-        let machine = Rotation::open(Opening {
-            mode,
-            outgoing,
-            incoming,
-            candidate,
-            compromised: compromised.intersection(&present).copied().collect(),
-            stores,
-            settings: engine.assembly.policy.settings.clone(),
-            now,
-        })
-        .map_err(EngineError::Refused)?;
+        let opening = engine.opening(&self.stamp, mode, outgoing, stores, &compromised, now);
+        let incoming = opening.incoming;
+        let machine = Rotation::open(opening).map_err(EngineError::Refused)?;
         let id = match &self.stamp.lock {
             Some(lock) if self.stamp.open.as_ref().is_none_or(|open| open.id != lock.rotation) => lock.rotation.clone(),
             _ => engine.new_rotation_id()?,
@@ -107,6 +124,14 @@ impl Session<'_> {
         self.note(body)?;
         self.note_state()?;
         self.commit_stamp().await?;
+        if let Some(open) = self.open() {
+            engine.observer.notice(&Notice::TakenUp {
+                rotation: open.id.clone(),
+                mode,
+                stage: open.machine.stage,
+                resumed: Resumed::New,
+            });
+        }
         self.publish(None)
     }
 

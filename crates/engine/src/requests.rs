@@ -5,8 +5,8 @@
 
 use keyroll_adapters::fleets::ReloadStyle;
 use keyroll_adapters::stores::StoreError;
-use keyroll_keyring::{KeyId, KeyState};
-use keyroll_rotation::{Direction, Event, Mode, Rotation, Stage};
+use keyroll_keyring::KeyState;
+use keyroll_rotation::{Direction, Event, Halt, Mode, Rotation, Stage};
 
 use crate::clock::{calendar, millis};
 use crate::conclusion::Expected;
@@ -25,7 +25,6 @@ use crate::request::{
 };
 use crate::session::{Change, ROTATE, Session, Taken};
 use crate::stamp::{Asked, OpenRotation, PendingRequest, StampBody};
-use crate::sweep;
 use crate::window::Admission;
 use crate::world;
 
@@ -106,25 +105,8 @@ impl Engine {
             return self.leave(asked, request.why, holder).await;
         }
         let mut session = Session::take(self, "revoke").await?;
-        let members = sweep::list(&self.assembly.consumers).await.map_or(0, |listed| listed.len());
         let done = session.revoke(&request, asked).await;
-        let leaked: Vec<_> = session.stamp.ledger.compromised().into_iter().collect();
-        let mut outcome = session.conclude(done, Expected::Forward).await?;
-        outcome.announcement = Some(self.announcement(request.mode, &leaked, members));
-        Ok(outcome)
-    }
-
-    /// A text for the people affected: when, what, why.
-    fn announcement(&self, mode: Mode, leaked: &[KeyId], members: usize) -> String {
-        let at = calendar(millis(self.clock.now()));
-        let keys: Vec<_> = leaked.iter().map(ToString::to_string).collect();
-        let name = &self.assembly.name;
-        let impact = crate::plan::clients_notice(mode);
-        format!(
-            "At {at} the key behind the sessions of `{name}` was replaced, because it may have been in other hands ({}). \
-             {members} member(s) were concerned. Impact: {impact}. Nobody has to change a password for this reason alone.",
-            keys.join(", ")
-        )
+        session.conclude(done, Expected::Forward).await
     }
 
     /// Writes what a store should hold over what somebody else wrote there.
@@ -241,7 +223,9 @@ impl Engine {
             match store.write(&document, &view.revision).await {
                 Ok(_) => {
                     let summary = format!("`{words}` was left for the process that drives: {holder}");
-                    return Ok(Outcome::new(ExitKind::Done, summary).next("keyroll status --watch"));
+                    let mut outcome = Outcome::new(ExitKind::Done, summary).next("keyroll status --watch");
+                    outcome.holder = Some(holder);
+                    return Ok(outcome);
                 }
                 Err(StoreError::Conflict { .. }) => {}
                 Err(error) => return Err(error.into()),
@@ -411,6 +395,9 @@ impl Session<'_> {
             return Err(self.engine.nothing_open(what));
         }
         self.look_and_compare().await?;
+        if matches!(asked, Asked::Resume {}) {
+            self.can_resume()?;
+        }
         self.ask_now(asked, &why).await?;
         Ok(Stop::Decided(format!("`{what}` is recorded; nothing was written to the key's fields")))
     }
@@ -497,13 +484,13 @@ impl Session<'_> {
     }
 
     async fn overwrite_foreign_write(&mut self, why: Why) -> Result<Stop, EngineError> {
-        let Some(machine) = self.machine().cloned() else { return Err(self.engine.nothing_open("resume")) };
+        self.look_and_compare().await?;
+        let machine = self.halted_by_foreign_write()?;
         let action = HumanAction::Override {
             name: "--overwrite-foreign-write".into(),
             gives_up: "what somebody else wrote into the key's own fields".into(),
         };
         self.note(Body::Human { action, why })?;
-        self.look().await?;
         let profile = self.engine.assembly.profile.clone();
         for (place, expected) in machine.stores.iter().enumerate() {
             if self.fields(place).configuration() == Some(expected) {
@@ -523,18 +510,53 @@ impl Session<'_> {
 
     async fn adopt_foreign_write(&mut self, why: Why) -> Result<Stop, EngineError> {
         let found = self.look_and_compare().await?;
-        let action = HumanAction::Override {
-            name: "--adopt-foreign-write".into(),
-            gives_up: "the stage that was reached; both keys are proven again".into(),
-        };
-        self.note(Body::Human { action, why })?;
+        let machine = self.halted_by_foreign_write()?;
         let at = self.now().await?;
         let stores =
             found.iter().map(|found| found.configuration().cloned()).collect::<Option<Vec<_>>>().ok_or_else(|| {
-                EngineError::RefusedBecause { reason: "a store holds a key that nobody knows".into() }
+                EngineError::RefusedBecause {
+                    reason: "a store holds a key that nobody knows; put it back as it was, or \
+                             `keyroll resume --overwrite-foreign-write`"
+                        .into(),
+                }
             })?;
-        self.try_apply(&Event::ForeignWriteAdopted { stores, at }).await?.map_err(EngineError::Refused)?;
-        Ok(Stop::Decided("the foreign write was adopted; both keys are proven again".into()))
+        let event = Event::ForeignWriteAdopted { stores, at };
+        // What is refused was not decided, and does not stand in the record as if it were.
+        machine.apply(&event).map_err(EngineError::Refused)?;
+        let action = HumanAction::Override {
+            name: "--adopt-foreign-write".into(),
+            gives_up: "the stage that was reached; the rotation goes on from what somebody else wrote".into(),
+        };
+        self.note(Body::Human { action, why })?;
+        self.try_apply(&event).await?.map_err(EngineError::Refused)?;
+        let stage = self.stage().map_or("its beginning", crate::words::stage);
+        Ok(Stop::Decided(format!(
+            "the foreign write was adopted; the rotation goes on from {stage}, and proves everything again"
+        )))
+    }
+
+    /// What stands still for a foreign write goes on by a named decision only, and what does not stand still just goes on.
+    fn can_resume(&self) -> Result<(), EngineError> {
+        match self.machine().and_then(|machine| machine.halt.as_ref()) {
+            None => Err(EngineError::RefusedBecause {
+                reason: "the rotation does not stand still; `keyroll rotate` goes on".into(),
+            }),
+            Some(halt @ Halt::ForeignWrite { .. }) => {
+                Err(EngineError::HumanMustDecide { decision: self.decision(halt) })
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// The open rotation, where a foreign write is what it stands still for.
+    fn halted_by_foreign_write(&self) -> Result<Rotation, EngineError> {
+        match self.machine() {
+            None => Err(self.engine.nothing_open("resume")),
+            Some(machine) if matches!(machine.halt, Some(Halt::ForeignWrite { .. })) => Ok(machine.clone()),
+            Some(_) => Err(EngineError::RefusedBecause {
+                reason: "no store holds a foreign write; `keyroll rotate` goes on".into(),
+            }),
+        }
     }
 
     async fn look_and_compare(&mut self) -> Result<Vec<world::FieldsSay>, EngineError> {

@@ -186,6 +186,22 @@ impl Session<'_> {
             of,
             unproven: unproven.clone(),
         });
+        for (member, key) in self.members.iter().flat_map(|one| one.keys.iter().map(move |key| (one, key))) {
+            tracing::debug!(
+                member = member.member,
+                worker = member.worker,
+                key = %key.key,
+                accepts = ?key.accepts,
+                mints = ?key.mints,
+                "member asked"
+            );
+        }
+        tracing::info!(gate = crate::words::gate(gate.name), of, unproven = names.len(), "gate asked");
+        if verdict == Verdict::Passed {
+            let members: std::collections::BTreeSet<String> =
+                sweep.observed.iter().filter_map(|one| Some(self.roster.get(one.member)?.name())).collect();
+            self.rejected_by.extend(gate.rejects.iter().map(|key| (*key, members.clone())));
+        }
         let Some(stage) = self.stage() else { return Ok(()) };
         self.note(Body::GateSwept {
             gate: gate.name,

@@ -11,7 +11,7 @@ use keyroll_adapters::fleets::{BootId, MemberId};
 use keyroll_adapters::stores::{Document, SecretStore, StoreError};
 use keyroll_keyring::{Key, KeyId};
 use keyroll_rotation::{
-    Direction, Epoch, Illegal, Millis, Rotation, RotationId, Stage, StoreIndex, WorldConfiguration,
+    Direction, Epoch, Illegal, Millis, Mode, Rotation, RotationId, Stage, StoreIndex, WorldConfiguration,
 };
 
 use crate::clock::{calendar, millis};
@@ -53,10 +53,21 @@ pub(crate) struct Session<'e> {
     pub(crate) refused: Option<Illegal>,
     /// Whose lock was taken over.
     pub(crate) dead: Option<LockHolder>,
-    /// Which way a rotation went that this process brought to its end.
-    pub(crate) ended_back: Direction,
     /// What this process itself sent to each run of each member.
     pub(crate) sent: BTreeMap<RunKey, Traffic>,
+    /// Which way a rotation went that this process brought to its end.
+    pub(crate) ended_back: Direction,
+    /// What that rotation was.
+    pub(crate) ended: Option<Ended>,
+    /// The members that were shown to reject a key, as the last gate that demanded it passed.
+    pub(crate) rejected_by: BTreeMap<KeyId, BTreeSet<String>>,
+}
+
+/// A rotation of which nothing is left to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    pub(crate) mode: Mode,
+    pub(crate) active: KeyId,
 }
 
 /// What is done about a holder that may be alive.
@@ -124,6 +135,8 @@ impl<'e> Session<'e> {
             dead: None,
             ended_back: Direction::Forward,
             sent: BTreeMap::new(),
+            ended: None,
+            rejected_by: BTreeMap::new(),
         };
         let mut attempts = 0;
         loop {

@@ -70,7 +70,7 @@ impl Engine {
             // Time alone will not open it.
             None => ExitKind::HumanMustDecide,
         };
-        let summary = format!("`{}` waits for the policy; nothing was written: {}", self.assembly.name, wait.words());
+        let summary = format!("`{}` waits for the policy; nothing was written", self.assembly.name);
         let mut outcome = Outcome::new(exit, summary).next("keyroll rotate, then; or now with `--outside-window`");
         outcome.wait = Some(wait);
         outcome

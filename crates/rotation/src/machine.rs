@@ -395,11 +395,11 @@ fn halt_reason(halt: &Halt, unproven: &[Unproven]) -> Naysayer {
     let decision = match halt {
         Halt::Paused => "the rotation is paused: resume it, or roll it back".to_owned(),
         Halt::ForeignWrite { store, found: Some(found), .. } => format!(
-            "somebody else wrote to store {}: it has {} active; put it back, adopt it, or revoke",
+            "somebody else wrote to store {}: it has {} active; put it back, overwrite it or adopt it",
             store.0, found.active
         ),
         Halt::ForeignWrite { store, found: None, .. } => {
-            format!("somebody else wrote keys that nobody knows to store {}; put it back", store.0)
+            format!("somebody else wrote keys that nobody knows to store {}; put it back or overwrite it", store.0)
         }
         Halt::ReloadStopped { member: Some(_) } => {
             "a member did not come back from its reload: repair it, then resume, or roll back".to_owned()
