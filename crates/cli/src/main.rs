@@ -5,6 +5,7 @@ mod commands;
 mod exit;
 mod failure;
 mod init;
+mod memory;
 mod output;
 mod secrets;
 
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use crate::args::Cli;
+use crate::args::{Cli, Command};
 use crate::exit::Exit;
 use crate::output::Console;
 
@@ -28,6 +29,10 @@ fn main() -> ExitCode {
         }
     };
     let console = Console::new(cli.global.format);
+    // A replica of the demo stands for somebody's application, which Keyroll finds by what `/proc` tells its owner.
+    if !matches!(cli.command, Command::DemoReplica { .. }) {
+        memory::keep_private(console);
+    }
     match commands::run(&cli, console) {
         Ok(exit) => exit.into(),
         Err(failure) => {
