@@ -55,18 +55,18 @@ fn everything() -> Result<(), Failed> {
         (lab("hand-text", text)?, hand::story),
         (lab("hand-json", json)?, hand::story),
     ];
-    std::thread::scope(|scope| {
+    let mut findings: Vec<String> = std::thread::scope(|scope| {
         let stories: Vec<_> = labs.iter().map(|(lab, story)| scope.spawn(move || story(lab))).collect();
-        stories.into_iter().try_for_each(|story| match story.join() {
-            Ok(told) => told,
-            Err(_) => Err("a story panicked".into()),
-        })
-    })?;
+        let told = stories.into_iter().map(|story| story.join().unwrap_or_else(|_| Err("a story panicked".into())));
+        told.filter_map(Result::err).map(|err| err.message().unwrap_or("a story failed").to_owned()).collect()
+    });
     watch.look_now();
-    judge(&watch, &coverage, root.path())
+    findings.extend(judged(&watch, &coverage, root.path())?);
+    if findings.is_empty() { Ok(()) } else { Err(findings.join("\n").into()) }
 }
 
-fn judge(watch: &Watch, coverage: &Coverage, root: &Path) -> Result<(), Failed> {
+/// What the commands left out, and what they let be seen.
+fn judged(watch: &Watch, coverage: &Coverage, root: &Path) -> Result<Vec<String>, Failed> {
     let mut findings: Vec<String> = commands(root)?.iter().flat_map(|command| coverage.gaps(command)).collect();
     let seen = watch.seen();
     findings.extend(seen.leaks());
@@ -82,7 +82,7 @@ fn judge(watch: &Watch, coverage: &Coverage, root: &Path) -> Result<(), Failed> 
     if keyrolls == 0 || applications == 0 || commands == 0 || files == 0 {
         findings.push("too little was seen to prove anything".to_owned());
     }
-    if findings.is_empty() { Ok(()) } else { Err(findings.join("\n").into()) }
+    Ok(findings)
 }
 
 /// Every command that `--help` names, those of groups with both words.
