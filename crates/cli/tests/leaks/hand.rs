@@ -109,7 +109,7 @@ fn fingerprints(lab: &Lab<'_>, key: &Secret) -> Result<(), Failed> {
     lab.keyroll_with(
         &["key", "fingerprint", "--encoding", "base64url", "--key-env", "LEAKS_OPERATORS_KEY"],
         b"",
-        &[("LEAKS_OPERATORS_KEY", OsStr::from_bytes(&key.expose()[..127]))],
+        &[("LEAKS_OPERATORS_KEY", OsStr::from_bytes(&key.expose()[..125]))],
     )?
     .exits(&[64])?;
     Ok(())

@@ -80,7 +80,7 @@ pub(super) fn may_hold_a_secret(text: &str) -> bool {
 
 /// Whether it is made of anything but words, as what people give names to never is. Keys are of every alphabet, some with
 /// hardly a digit in them, so the words are what is looked for. Better one line of an example too few than a key.
-fn is_random(word: &str) -> bool {
+pub(super) fn is_random(word: &str) -> bool {
     let spelled: usize = segments(word).filter(|segment| is_word(segment)).map(<[u8]>::len).sum();
     word.len() >= SHORTEST_SECRET && spelled * 2 < word.len()
 }
