@@ -6,6 +6,7 @@ mod exit;
 mod failure;
 mod init;
 mod logs;
+mod memory;
 mod output;
 mod secrets;
 
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use crate::args::Cli;
+use crate::args::{Cli, Command};
 use crate::exit::Exit;
 use crate::output::Console;
 
@@ -29,6 +30,10 @@ fn main() -> ExitCode {
         }
     };
     let mut console = Console::new(cli.global.format);
+    // A replica of the demo stands for somebody's application, which Keyroll finds by what `/proc` tells its owner.
+    if !matches!(cli.command, Command::DemoReplica { .. }) {
+        memory::keep_private(console);
+    }
     let ended = logs::install(&cli.global).and_then(|logs| {
         console = console.beside(logs);
         commands::run(&cli, console)

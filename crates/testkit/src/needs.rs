@@ -2,7 +2,11 @@
 //!
 //! A need is checked by trying it, not by looking for a file: a broken Ruby is a missing Ruby.
 
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
+use std::{fs, io};
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 
 /// Something that a test can't do without and that a machine with only Rust and a C compiler may lack.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -16,6 +20,8 @@ pub enum Need {
     MountNamespace,
     /// A POSIX shell.
     Shell,
+    /// A system on which a process that dies of SIGQUIT may dump core.
+    CoreDumps,
 }
 
 impl Need {
@@ -26,6 +32,7 @@ impl Need {
             Self::Rails => &["sh", "-c", "command -v puma && ruby -e 'require \"action_controller/railtie\"'"],
             Self::MountNamespace => &["unshare", "--mount", "true"],
             Self::Shell => &["sh", "-c", "true"],
+            Self::CoreDumps => return (!dumps_core()).then(|| self.described()),
         };
         let ran = Command::new(probe[0])
             .args(&probe[1..])
@@ -34,7 +41,11 @@ impl Need {
             .stderr(Stdio::null())
             .status()
             .is_ok_and(|status| status.success());
-        (!ran).then(|| Missing { what: self.name(), how: self.how() })
+        (!ran).then(|| self.described())
+    }
+
+    fn described(self) -> Missing {
+        Missing { what: self.name(), how: self.how() }
     }
 
     fn name(self) -> &'static str {
@@ -43,6 +54,7 @@ impl Need {
             Self::Rails => "Rails and puma",
             Self::MountNamespace => "the right to make a mount namespace",
             Self::Shell => "a POSIX shell",
+            Self::CoreDumps => "a system that dumps core",
         }
     }
 
@@ -52,8 +64,26 @@ impl Need {
             Self::Rails => "run scripts/servers, or `apt-get install ruby-actionpack ruby-railties puma`",
             Self::MountNamespace => "run the tests as root",
             Self::Shell => "install a POSIX shell as `sh`",
+            Self::CoreDumps => "allow it: `ulimit -Hc unlimited`, and a kernel.core_pattern that works",
         }
     }
+}
+
+/// Whether a process that may dump core does.
+fn dumps_core() -> bool {
+    let dumped = || -> io::Result<bool> {
+        let folder = std::env::temp_dir().join(format!("keyroll-core-{}", std::process::id()));
+        fs::create_dir_all(&folder)?;
+        let mut child = Command::new("sleep").arg("60").current_dir(&folder).spawn()?;
+        let pid = Pid::from_child(&child);
+        let maximum = getrlimit(Resource::Core).maximum;
+        prlimit(Some(pid), Resource::Core, Rlimit { current: maximum, maximum })?;
+        kill_process(pid, Signal::QUIT)?;
+        let status = child.wait()?;
+        fs::remove_dir_all(&folder)?;
+        Ok(status.core_dumped())
+    };
+    dumped().unwrap_or(false)
 }
 
 /// What a machine lacks.

@@ -5,7 +5,7 @@ use std::num::NonZeroU32;
 
 use keyroll_rotation::gate::{Declared, MemberKind};
 
-use super::super::error::quoted;
+use super::super::error::{is_random, quoted};
 use super::super::forms::{Many, Short, Text};
 use super::super::suggest::nearest;
 use super::super::written;
@@ -223,9 +223,10 @@ impl Lowering<'_> {
         let mut env = BTreeMap::new();
         for (name, value) in value.env.unwrap_or_default() {
             if names_a_secret(&name) && could_be_a_secret(&value.value.0) {
+                let shown = if is_random(&name) { "a variable".to_owned() } else { format!("`env.{name}`") };
                 self.refuse_secret(
                     value.span,
-                    format!("`env.{name}` looks like a secret"),
+                    format!("{shown} looks like a secret"),
                     "secrets stand in this file by reference only; it is shared, committed and printed",
                     "move it into a file that `envFile` names",
                 );

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use keyroll_keyring::Profile;
 use keyroll_rotation::DrainRule;
 
-use super::super::error::quoted;
+use super::super::error::{may_hold_a_secret, quoted};
 use super::super::forms::{DurationText, Many, Short, Text, WindowText};
 use super::super::suggest::nearest;
 use super::super::window::{Window, WindowError};
@@ -101,7 +101,8 @@ impl Lowering<'_> {
                 .take(63)
                 .collect();
             let proposal = proposal.trim_matches('-');
-            let fix = if proposal.is_empty() { "storefront" } else { proposal };
+            let is_shown = !proposal.is_empty() && !may_hold_a_secret(&written.value.0);
+            let fix = if is_shown { proposal } else { "storefront" };
             self.refuse(
                 written.span,
                 format!("{} can't be the name of a key", quoted(&written.value.0)),
@@ -205,7 +206,7 @@ impl Lowering<'_> {
                 written.span,
                 format!("{} is a path, not the name of a profile", quoted(&name)),
                 "a name alone means a profile that Keyroll ships",
-                format!("write `profile: {{ file: {name} }}`"),
+                format!("write `profile: {{ file: {} }}`", if may_hold_a_secret(&name) { "PATH" } else { &name }),
             );
         } else if name.is_empty() {
             self.refuse(written.span, "the profile's name is empty", "it names nothing", "write `profile: rails`");
