@@ -447,7 +447,8 @@ async fn where_too_few_are_renewed_at_the_limit_a_person_decides_with_the_number
     let outcome = engine.rotate(RotateRequest::default()).await.unwrap();
     assert_eq!(outcome.exit, ExitKind::HumanMustDecide, "{outcome:?}");
     assert_eq!(outcome.stage, Some(Stage::Draining));
-    assert!(outcome.summary.contains("accept the loss of"), "{}", outcome.summary);
+    let reasons = serde_json::to_string(&outcome.wait).unwrap();
+    assert!(reasons.contains("accept the loss of"), "{reasons}");
     assert_eq!(world.lost(), Vec::<String>::new());
 }
 
