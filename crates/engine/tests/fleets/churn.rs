@@ -60,7 +60,7 @@ async fn a_member_that_came_up_with_an_old_file_is_named_and_reloaded_before_any
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unready_member_blocks_unless_its_run_began_behind_settle() {
     let shop = Shop::with(2).await;
-    let document = shop.document("", "").replace("settle: 150ms", "settle: 3s");
+    let document = shop.document("", "").replace("settle: 150ms", "settle: 15s");
     shop.engine(&document).rotate(until(Stage::Staged)).await.unwrap();
     // It hangs: it does not answer, and no restart changes that.
     shop.quirks("web-1", |quirks| quirks.unready = true);
@@ -71,7 +71,7 @@ async fn an_unready_member_blocks_unless_its_run_began_behind_settle() {
     assert!(words(&outcome).contains("web-1") && !words(&outcome).contains("web-0"), "{}", words(&outcome));
     assert_eq!(shop.minting(), [FIRST_KEY.to_owned()].into());
     // A run that begins behind settle can have read nothing older, whether or not it ever answers.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    tokio::time::sleep(Duration::from_secs(15)).await;
     shop.engine(&document).resume(Why::default()).await.unwrap();
     let outcome = shop.engine(&document).rotate(until(Stage::Accepting)).await.unwrap();
     assert_eq!(outcome.stage, Some(Stage::Promoting), "{}", words(&outcome));

@@ -44,7 +44,7 @@ async fn errors_that_rise_with_the_roll_let_it_stand_still_until_a_person_has_lo
     shop.quirks("web-0", |quirks| quirks.breaks_others_with_two_keys = true);
     let outcome = shop.engine(&document).rotate(RotateRequest::default()).await.unwrap();
     assert_eq!((outcome.exit, outcome.stage), (ExitKind::HumanMustDecide, Some(Stage::Accepting)), "{outcome:?}");
-    assert!(words(&outcome).contains("more requests fail"), "{}", words(&outcome));
+    assert!(words(&outcome).contains("requests fail since"), "{}", words(&outcome));
     assert!(shop.journal().contains("of 1000 requests fail"), "the figures are in the record");
     assert_eq!(shop.minting(), [FIRST_KEY.to_owned()].into());
     shop.quirks("web-0", |quirks| quirks.breaks_others_with_two_keys = false);
