@@ -5,6 +5,7 @@ mod commands;
 mod exit;
 mod failure;
 mod init;
+mod logs;
 mod memory;
 mod output;
 mod secrets;
@@ -28,12 +29,16 @@ fn main() -> ExitCode {
             return if asked { Exit::Done.into() } else { Exit::Usage.into() };
         }
     };
-    let console = Console::new(cli.global.format);
+    let mut console = Console::new(cli.global.format);
     // A replica of the demo stands for somebody's application, which Keyroll finds by what `/proc` tells its owner.
     if !matches!(cli.command, Command::DemoReplica { .. }) {
         memory::keep_private(console);
     }
-    match commands::run(&cli, console) {
+    let ended = logs::install(&cli.global).and_then(|logs| {
+        console = console.beside(logs);
+        commands::run(&cli, console)
+    });
+    match ended {
         Ok(exit) => exit.into(),
         Err(failure) => {
             console.failure(&failure);

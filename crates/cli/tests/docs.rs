@@ -403,7 +403,8 @@ fn options(help: &str) -> BTreeSet<String> {
         .filter(|line| line.trim_start().starts_with('-'))
         .flat_map(str::split_whitespace)
         .filter(|word| word.starts_with("--"))
-        .map(|word| word.trim_end_matches(',').to_owned())
+        // An option that may be repeated is followed by dots.
+        .map(|word| word.trim_end_matches([',', '.']).to_owned())
         .collect()
 }
 
@@ -419,4 +420,4 @@ fn help(path: &[String]) -> String {
 }
 
 /// What every command takes.
-const GLOBAL: [&str; 6] = ["--config", "--format", "--state-dir", "--operator", "--help", "--version"];
+const GLOBAL: [&str; 7] = ["--config", "--format", "--state-dir", "--operator", "--verbose", "--help", "--version"];

@@ -225,7 +225,7 @@ pub(crate) fn render(
         materials.get(id).ok_or_else(|| EngineError::HumanMustDecide {
             decision: format!(
                 "the bytes of {id} are in no store any more, so that it can't be written; nothing was changed. \
-                 If you have a copy, run `keyroll rollback --key-from FILE`"
+                 If you have a copy, put it back where it was, or run `keyroll rollback --key-from FILE`"
             ),
         })
     };

@@ -1,4 +1,5 @@
-//! Where a run takes place: a folder of its own, free ports, the first keys, and the command line of each replica.
+//! Where a run takes place: a folder of its own, free ports, the first keys, the command line of each replica, and the
+//! `keyroll.yaml` that an operator would write for it.
 //!
 //! The ports lie below the range from which the system takes the ports of outgoing connections. Otherwise a client that knocks at a
 //! replica which is being restarted could be given that very port, and so connect to itself.
@@ -12,9 +13,23 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use keyroll_keyring::{Key, KeyId, Secret};
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::replica::{self, Args, KeysError, Mode};
+
+/// How an operator of a scene describes it to Keyroll.
+#[derive(Clone, Copy, Debug)]
+pub struct Described<'a> {
+    /// The key's name.
+    pub name: &'a str,
+    /// What starts a replica, together with the subcommand.
+    pub program: &'a Path,
+    /// The word before a replica's options.
+    pub subcommand: &'a str,
+    /// How long the old key is kept after a rotation, as the file writes it: `1h`.
+    pub escrow: &'a str,
+}
 
 /// A prepared scene. The folder goes when it is dropped.
 #[derive(Debug)]
@@ -81,18 +96,36 @@ impl Scene {
 
     /// The words after `demo-replica` for each replica. They hold no secret.
     pub fn command_lines(&self) -> Vec<Vec<OsString>> {
-        let line = |port: &u16| {
-            Args {
-                port: *port,
-                mode: self.mode,
-                keys: self.keys(),
-                rows: (self.mode == Mode::Rows).then(|| self.rows()),
-                lifetime: self.lifetime,
-                owner: Some(std::process::id()),
-            }
-            .words()
-        };
-        self.ports.iter().map(line).collect()
+        self.ports.iter().map(|port| self.args(*port).words()).collect()
+    }
+
+    /// The file that an operator would write for this fleet, if its application reads a ring ([`Mode::Sealed`]).
+    pub fn keyroll_yaml(&self, described: &Described<'_>) -> String {
+        let Described { name, program, subcommand, escrow } = described;
+        let mut command = vec![program.to_string_lossy().into_owned(), (*subcommand).to_owned()];
+        command.extend(self.args(0).template().iter().map(|word| word.to_string_lossy().into_owned()));
+        // JSON is YAML, and quotes whatever a path may hold.
+        let (name, command, keys) = (json!(name), json!(command), json!(self.keys()));
+        format!(
+            "apiVersion: keyroll.dev/v1alpha1\n\
+             kind: SessionKey\n\
+             metadata: {{ name: {name} }}\n\
+             spec:\n\
+             \x20 profile: keyroll\n\
+             \x20 store: {{ file: {{ path: {keys} }} }}\n\
+             \x20 consumers:\n\
+             \x20   - name: replica\n\
+             \x20     process:\n\
+             \x20       command: {command}\n\
+             \x20       ports: {ports:?}\n\
+             \x20       ready: {{ path: /healthz }}\n\
+             \x20 sessions: {{ maxLifetime: {lifetime}s, leeway: 1s, drain: lifetime }}\n\
+             \x20 probe: {{ path: /me, accepted: [200], rejected: [401], payload: {{ json: {{ user: keyroll-probe, session: 00000000-0000-4000-8000-000000000000, expires_at: 4102444800 }} }} }}\n\
+             \x20 evidence: {{ report: {{ path: /.keyroll/ring }} }}\n\
+             \x20 policy: {{ settle: 0s, escrow: {escrow} }}\n",
+            ports = self.ports,
+            lifetime = self.lifetime.as_secs(),
+        )
     }
 
     /// Replaces the key file, in one step, readable by its owner only.
@@ -105,6 +138,17 @@ impl Scene {
             Ok(())
         };
         write().map_err(|source| SceneError::WriteKeys { path: self.keys(), source })
+    }
+
+    fn args(&self, port: u16) -> Args {
+        Args {
+            port,
+            mode: self.mode,
+            keys: self.keys(),
+            rows: (self.mode == Mode::Rows).then(|| self.rows()),
+            lifetime: self.lifetime,
+            owner: Some(std::process::id()),
+        }
     }
 
     fn rows(&self) -> PathBuf {

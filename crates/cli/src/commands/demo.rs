@@ -11,15 +11,15 @@ use std::time::Duration;
 use async_trait::async_trait;
 use keyroll_adapters::fleets::{Fleet, FleetError, MemberId, ProcessFleet, ReloadId, ReloadRequest, ReloadTarget};
 use keyroll_engine::config::{ConsumerKind, SessionKey};
-use keyroll_engine::{Engine, ExitKind, Operator, RotateRequest, interrupt};
+use keyroll_engine::{Engine, ExitKind, Observer, Operator, RotateRequest, interrupt};
 use keyroll_fleetlab::lab::{Lab, LabOptions};
 use keyroll_fleetlab::procedures::{Pace, Procedure};
 use keyroll_fleetlab::replica::{self, Args, Mode};
 use keyroll_fleetlab::report::{Document, KEYROLL, Run, Verdict};
-use keyroll_fleetlab::scene::{Scene, SceneOptions};
+use keyroll_fleetlab::scene::{Described, Scene, SceneOptions};
 use keyroll_fleetlab::supervisor::{LocalProcesses, Supervisor, SupervisorError};
 
-use super::setup::block_on;
+use super::setup::{Stop, block_on};
 use crate::args::{DemoArgs, Format};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -30,9 +30,10 @@ pub(crate) fn run(args: &DemoArgs, console: Console) -> Result<Exit, Failure> {
     let program = std::env::current_exe()
         .map_err(|err| Failure::new(Exit::Failed, format!("this program's own path is not known: {err}")))?;
     let (sender, receiver) = interrupt();
-    let document = block_on(Some(sender), console, async {
+    let view = Arc::new(View::new(console));
+    let document = block_on(Some(Stop::new(sender, &view)), async {
         tokio::select! {
-            document = all(args, &program, console) => document,
+            document = all(args, &program, console, &view) => document,
             () = receiver.wait() => Err(Failure::new(Exit::Interrupted, "the demo was stopped; its processes are gone")),
         }
     })??;
@@ -55,8 +56,8 @@ pub(crate) fn replica(words: &[String]) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-async fn all(args: &DemoArgs, program: &Path, console: Console) -> Result<Document, Failure> {
-    let mut runs = vec![with_keyroll(args, program, console).await?];
+async fn all(args: &DemoArgs, program: &Path, console: Console, view: &Arc<View>) -> Result<Document, Failure> {
+    let mut runs = vec![with_keyroll(args, program, console, view).await?];
     if args.compare {
         for procedure in Procedure::ALL {
             tell(console, &format!("\n{}: {}", procedure.name(), procedure.summary()));
@@ -69,9 +70,9 @@ async fn all(args: &DemoArgs, program: &Path, console: Console) -> Result<Docume
     Ok(Document::new(runs))
 }
 
-async fn with_keyroll(args: &DemoArgs, program: &Path, console: Console) -> Result<Run, Failure> {
+async fn with_keyroll(args: &DemoArgs, program: &Path, console: Console, view: &Arc<View>) -> Result<Run, Failure> {
     let (scene, _) = scene(args, Mode::Sealed)?;
-    let yaml = keyroll_yaml(&scene, program);
+    let yaml = scene.keyroll_yaml(&Described { name: "demo", program, subcommand: REPLICA, escrow: "1h" });
     let file = scene.folder().join("keyroll.yaml");
     std::fs::write(&file, &yaml).map_err(|err| Failure::from_error(Exit::Failed, &err))?;
     let config = SessionKey::load(&file).map_err(|err| super::lint::config_failure(&err))?;
@@ -83,10 +84,9 @@ async fn with_keyroll(args: &DemoArgs, program: &Path, console: Console) -> Resu
     lab.warm_up().await;
     tell(console, &format!("{KEYROLL}: keyroll rotate, on this keyroll.yaml:\n{}", indented(&yaml)));
 
-    let view = Arc::new(View::new(console));
     let assembly = keyroll_engine::assemble(&config, &state_dir).map_err(|err| failed(&err))?;
     let operator = Operator { name: "demo".to_owned(), host: "localhost".to_owned() };
-    let engine = Engine::new(assembly, &state_dir, operator).with_observer(view.clone());
+    let engine = Engine::new(assembly, &state_dir, operator).with_observer(Arc::clone(view) as Arc<dyn Observer>);
     let outcome = engine.rotate(RotateRequest::default()).await;
     view.finish();
     let outcome = outcome.map_err(|err| super::drive::engine_failure(&err, console))?;
@@ -98,7 +98,7 @@ async fn with_keyroll(args: &DemoArgs, program: &Path, console: Console) -> Resu
 
 async fn with_runbook(args: &DemoArgs, program: &Path, procedure: Procedure) -> Result<Run, Failure> {
     let (scene, old) = scene(args, procedure.mode())?;
-    let supervisor = Arc::new(LocalProcesses::of(&scene, program, "demo-replica"));
+    let supervisor = Arc::new(LocalProcesses::of(&scene, program, REPLICA));
     let lab = Lab::start(scene, supervisor, options(args)).await.map_err(|err| failed(&err))?;
     lab.run(procedure, &old, Pace::default()).await.map_err(|err| failed(&err))
 }
@@ -111,42 +111,6 @@ fn scene(args: &DemoArgs, mode: Mode) -> Result<(Arc<Scene>, keyroll_keyring::Ke
 
 fn options(args: &DemoArgs) -> LabOptions {
     LabOptions { users: args.users, seed: args.seed, ..LabOptions::default() }
-}
-
-/// The file that an operator would write for this fleet.
-fn keyroll_yaml(scene: &Scene, program: &Path) -> String {
-    let ports: Vec<u16> = scene.addresses().iter().map(std::net::SocketAddr::port).collect();
-    let mut words = vec![program.to_string_lossy().into_owned(), "demo-replica".to_owned()];
-    // Every replica has the same words but for its port.
-    let line = scene.command_lines().into_iter().next().unwrap_or_default();
-    let mut is_port = false;
-    for word in line {
-        let word = word.to_string_lossy().into_owned();
-        let is_next = word == "--port";
-        words.push(if is_port { "{port}".to_owned() } else { word });
-        is_port = is_next;
-    }
-    let command = serde_json::to_string(&words).unwrap_or_default();
-    let keys = serde_json::to_string(&scene.keys()).unwrap_or_default();
-    format!(
-        "apiVersion: keyroll.dev/v1alpha1\n\
-         kind: SessionKey\n\
-         metadata: {{ name: demo }}\n\
-         spec:\n\
-         \x20 profile: keyroll\n\
-         \x20 store: {{ file: {{ path: {keys} }} }}\n\
-         \x20 consumers:\n\
-         \x20   - name: replica\n\
-         \x20     process:\n\
-         \x20       command: {command}\n\
-         \x20       ports: {ports:?}\n\
-         \x20       ready: {{ path: /healthz }}\n\
-         \x20 sessions: {{ maxLifetime: {}s, leeway: 1s, drain: lifetime }}\n\
-         \x20 probe: {{ path: /me, accepted: [200], rejected: [401], payload: {{ json: {{ user: keyroll-probe, session: 00000000-0000-4000-8000-000000000000, expires_at: 4102444800 }} }} }}\n\
-         \x20 evidence: {{ report: {{ path: /.keyroll/ring }} }}\n\
-         \x20 policy: {{ settle: 0s, escrow: 1h }}\n",
-        LIFETIME.as_secs()
-    )
 }
 
 fn fleet_of(config: &SessionKey, state_dir: &Path) -> Result<ProcessFleet, Failure> {
@@ -209,5 +173,7 @@ fn failed(err: &dyn std::error::Error) -> Failure {
     Failure::from_error(Exit::Failed, err)
 }
 
+/// The hidden command behind each replica.
+const REPLICA: &str = "demo-replica";
 /// Short, so that a drain can be watched.
 const LIFETIME: Duration = Duration::from_secs(20);

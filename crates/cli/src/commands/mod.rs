@@ -51,7 +51,10 @@ pub(crate) fn run(cli: &Cli, console: Console) -> Result<Exit, Failure> {
         Command::Key(command) => key::run(command, console),
         Command::Token(command) => token::run(command, console),
         Command::Completions { shell } => {
-            clap_complete::generate(*shell, &mut Cli::command(), "keyroll", &mut std::io::stdout());
+            // Through the console, because a reader that goes away (`| head`) is not an error of ours.
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "keyroll", &mut script);
+            console.text(&String::from_utf8_lossy(&script));
             Ok(Exit::Done)
         }
         Command::Man => man(console),

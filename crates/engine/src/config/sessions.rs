@@ -20,6 +20,20 @@ pub struct Sessions {
     pub drain: Drain,
     /// The longest wait for a drain whose evidence stays positive, before a person is asked.
     pub drain_limit: Option<Period>,
+    /// Whether the operator declares that each user stays on one member during a roll.
+    pub sticky: Sticky,
+}
+
+/// Whether each user stays on one member during a roll.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(clippy::exhaustive_enums, reason = "it was declared or it was not")]
+pub enum Sticky {
+    /// `sticky: true`.
+    Declared,
+    /// Nobody said so.
+    #[default]
+    NotDeclared,
 }
 
 /// The longest life of anything that the key seals.

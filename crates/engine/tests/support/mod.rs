@@ -346,11 +346,13 @@ impl World {
                 kind: MemberKind::Serving,
                 declared: Declared::Populated,
                 parallel: 1,
+                surge: 0,
                 reload_timeout: Duration::from_secs(30),
             }],
             witnesses: vec![Arc::new(SimWitness { world: Arc::clone(self) })],
             drain: None,
             error_rates: None,
+            logs: None,
             fingerprints: Arc::clone(&self.fingerprints),
             policy: EnginePolicy {
                 poll: Duration::from_millis(500),

@@ -68,9 +68,18 @@ impl Args {
 
     /// The words that [`Args::parse`] reads. They hold no secret.
     pub fn words(&self) -> Vec<OsString> {
+        self.words_with_port(self.port.to_string().into())
+    }
+
+    /// The same for every replica of a fleet: `{port}` stands where the port belongs.
+    pub fn template(&self) -> Vec<OsString> {
+        self.words_with_port(PORT_PLACE.into())
+    }
+
+    fn words_with_port(&self, port: OsString) -> Vec<OsString> {
         let mut words = Vec::new();
         let mut push = |flag: &str, value: OsString| words.extend([OsString::from(flag), value]);
-        push(PORT, self.port.to_string().into());
+        push(PORT, port);
         push(MODE, self.mode.name().into());
         push(KEYS, self.keys.clone().into());
         if let Some(rows) = &self.rows {
@@ -119,6 +128,8 @@ fn lossy(word: &OsStr) -> String {
 }
 
 const PORT: &str = "--port";
+/// What the fleet of local processes replaces by each member's port.
+const PORT_PLACE: &str = "{port}";
 const MODE: &str = "--mode";
 const KEYS: &str = "--keys";
 const ROWS: &str = "--rows";
@@ -147,6 +158,8 @@ mod tests {
                 owner: Some(42),
             };
             assert_eq!(Args::parse(args.words()).unwrap(), args);
+            let of_port = |word: OsString| if word == "{port}" { "4711".into() } else { word };
+            assert_eq!(Args::parse(args.template().into_iter().map(of_port)).unwrap(), args);
         }
     }
 

@@ -4,20 +4,22 @@
 //! one before is destroyed at the beginning of the next.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use keyroll_adapters::fleets::ProcessFleet;
 use keyroll_engine::ExitKind;
 use keyroll_engine::config::{ConsumerKind, SessionKey};
 use keyroll_fleetlab::lab::{Lab, LabOptions};
+use keyroll_fleetlab::procedures::{Pace, Procedure};
 use keyroll_fleetlab::replica::Mode;
 use keyroll_fleetlab::report::Run;
-use keyroll_fleetlab::scene::{Scene, SceneOptions};
-use keyroll_fleetlab::supervisor::{Supervisor, SupervisorError};
+use keyroll_fleetlab::scene::{Described, Scene, SceneOptions};
+use keyroll_fleetlab::supervisor::{LocalProcesses, Supervisor, SupervisorError};
 use libtest_mimic::Failed;
 use tokio::process::{Child, Command};
 
@@ -42,7 +44,7 @@ pub(crate) struct Place {
 }
 
 /// When a driver is killed.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Kill {
     /// By itself, at the first point of this name.
     At(String),
@@ -50,6 +52,16 @@ pub(crate) enum Kill {
     AtNumber(u64),
     /// From outside, after this time.
     After(Duration),
+}
+
+impl fmt::Display for Kill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::At(name) => f.write_str(name),
+            Self::AtNumber(number) => write!(f, "point number {number} of the run that takes it up"),
+            Self::After(time) => write!(f, "after {} ms", time.as_millis()),
+        }
+    }
 }
 
 /// What became of a rotation.
@@ -63,11 +75,12 @@ pub(crate) struct Told {
 impl Lane {
     /// Starts the fleet, lets the users in, and rotates once without being killed.
     pub(crate) async fn start(seed: u64) -> Result<Self, Failed> {
-        let options = SceneOptions { mode: Mode::Sealed, replicas: 2, lifetime: LIFETIME };
-        let (scene, _) = Scene::prepare(options)?;
+        let (scene, _) = Scene::prepare(scene_options(Mode::Sealed))?;
         let scene = Arc::new(scene);
         let config = scene.folder().join("keyroll.yaml");
-        std::fs::write(&config, keyroll_yaml(&scene))?;
+        let described =
+            Described { name: "crash", program: Path::new(CRASH_POINT), subcommand: "demo-replica", escrow: "1s" };
+        std::fs::write(&config, scene.keyroll_yaml(&described))?;
         let place = Place {
             folder: scene.folder().to_owned(),
             keys: scene.keys(),
@@ -75,15 +88,7 @@ impl Lane {
             config,
         };
         let supervisor = Arc::new(Processes { fleet: fleet_of(&place)? });
-        let options = LabOptions {
-            users: 6,
-            seed,
-            warm_up: Duration::from_millis(500),
-            tail: Duration::from_millis(500),
-            longest: Duration::from_secs(3600),
-            ..LabOptions::default()
-        };
-        let lab = Lab::start(scene, supervisor, options).await?;
+        let lab = Lab::start(scene, supervisor, lab_options(seed)).await?;
         lab.warm_up().await;
         let books = Books::open(&place).await?;
         let mut lane = Self { lab, books, place };
@@ -104,6 +109,7 @@ impl Lane {
 
     async fn killed_and_resumed(&mut self, kills: Vec<Kill>) -> Result<Told, Failed> {
         let began = self.books.look().await?;
+        let answered = self.answered();
         let mut told = Told { killed: Vec::new(), missed: Vec::new() };
         let mut ended = false;
         for kill in kills {
@@ -135,7 +141,11 @@ impl Lane {
         }
         self.books.check_one_rotation(&began).await?;
         self.nobody_lost()?;
-        Ok(told)
+        match self.answered() - answered {
+            // Whoever asks nothing notices nothing.
+            few @ 0..FEWEST_ANSWERS => Err(format!("the users had only {few} answers during the rotation").into()),
+            _ => Ok(told),
+        }
     }
 
     /// What the rotation has to be after whatever drove it has ended.
@@ -154,17 +164,20 @@ impl Lane {
         self.books.look().await
     }
 
-    /// The points of one rotation that nobody kills, each name once, in the order in which they came.
-    pub(crate) async fn points(&mut self) -> Result<(Vec<String>, usize), Failed> {
+    /// One rotation that nobody kills.
+    pub(crate) async fn points(&mut self) -> Result<Points, Failed> {
         let began = self.books.look().await?;
+        let started = now();
         let End::Exit(code, said) = driven(&self.place, "ada", &["--count"], None).await? else {
             return Err("a driver was killed by somebody else".into());
         };
+        let took = started.elapsed();
         done(code, &said)?;
         self.check_one_rotation(&began).await?;
         let all: Vec<&str> = said.lines().filter_map(|line| line.strip_prefix("point ")).collect();
         let mut seen = BTreeSet::new();
-        Ok((all.iter().filter(|name| seen.insert(**name)).map(|name| (*name).to_owned()).collect(), all.len()))
+        let names = all.iter().filter(|name| seen.insert(**name)).map(|name| (*name).to_owned()).collect();
+        Ok(Points { names, passed: all.len(), took })
     }
 
     /// Sends the users home, and hears what they have to say.
@@ -176,11 +189,62 @@ impl Lane {
         }
     }
 
+    /// Ends the fleet of a rotation that failed; nobody is asked.
+    pub(crate) async fn abandon(self) {
+        // Its replicas end with this process in any case.
+        let _ = self.lab.finish("abandoned").await;
+    }
+
+    fn answered(&self) -> u64 {
+        let tally = self.lab.gauge().read();
+        tally.requests - tally.refused
+    }
+
     fn nobody_lost(&self) -> Result<(), Failed> {
         match self.lab.gauge().read().lost {
             0 => Ok(()),
             lost => Err(format!("{lost} sessions were lost").into()),
         }
+    }
+}
+
+/// The points of a rotation that nobody killed.
+pub(crate) struct Points {
+    /// Each name once, in the order in which they came.
+    pub(crate) names: Vec<String>,
+    /// How often any of them was passed.
+    pub(crate) passed: usize,
+    /// How long the rotation took.
+    pub(crate) took: Duration,
+}
+
+/// The negative control of all that happens here: on the same fleet, with the same users, a runbook's order loses sessions.
+pub(crate) async fn losses_are_noticed() -> Result<(), Failed> {
+    let procedure = Procedure::AppendToRing;
+    let (scene, first_key) = Scene::prepare(scene_options(procedure.mode()))?;
+    let scene = Arc::new(scene);
+    let replicas = Arc::new(LocalProcesses::of(&scene, CRASH_POINT, "demo-replica"));
+    let lab = Lab::start(scene, replicas, lab_options(98)).await?;
+    let pace = Pace { before_removal: LIFETIME, ..Pace::default() };
+    let run = lab.run(procedure, &first_key, pace).await?;
+    match run.sessions.lost {
+        0 => Err(format!("of {} sessions none was lost, so a 0 proves nothing here", run.sessions.established).into()),
+        _ => Ok(()),
+    }
+}
+
+fn scene_options(mode: Mode) -> SceneOptions {
+    SceneOptions { mode, replicas: 2, lifetime: LIFETIME }
+}
+
+fn lab_options(seed: u64) -> LabOptions {
+    LabOptions {
+        users: USERS,
+        seed,
+        warm_up: Duration::from_millis(500),
+        tail: Duration::from_millis(500),
+        longest: Duration::from_secs(7200),
+        ..LabOptions::default()
     }
 }
 
@@ -234,6 +298,11 @@ fn in_story(story: &str, error: &Failed) -> Failed {
     format!("killed at {story}: {}", error.message().unwrap_or_default()).into()
 }
 
+#[expect(clippy::disallowed_methods, reason = "real processes live in real time")]
+pub(crate) fn now() -> Instant {
+    Instant::now()
+}
+
 /// The fleet, started and stopped by the adapter that rotates it.
 struct Processes {
     fleet: ProcessFleet,
@@ -263,41 +332,11 @@ fn fleet_of(place: &Place) -> Result<ProcessFleet, Failed> {
     }
 }
 
-fn keyroll_yaml(scene: &Scene) -> String {
-    let ports: Vec<u16> = scene.addresses().iter().map(std::net::SocketAddr::port).collect();
-    let mut words = vec![CRASH_POINT.to_owned(), "demo-replica".to_owned()];
-    // Every replica has the same words but for its port.
-    let mut is_port = false;
-    for word in scene.command_lines().into_iter().next().unwrap_or_default() {
-        let word = word.to_string_lossy().into_owned();
-        let is_next = word == "--port";
-        words.push(if is_port { "{port}".to_owned() } else { word });
-        is_port = is_next;
-    }
-    let command = serde_json::json!(words);
-    let keys = serde_json::json!(scene.keys());
-    format!(
-        "apiVersion: keyroll.dev/v1alpha1\n\
-         kind: SessionKey\n\
-         metadata: {{ name: crash }}\n\
-         spec:\n\
-         \x20 profile: keyroll\n\
-         \x20 store: {{ file: {{ path: {keys} }} }}\n\
-         \x20 consumers:\n\
-         \x20   - name: replica\n\
-         \x20     process:\n\
-         \x20       command: {command}\n\
-         \x20       ports: {ports:?}\n\
-         \x20       ready: {{ path: /healthz }}\n\
-         \x20 sessions: {{ maxLifetime: {}s, leeway: 1s, drain: lifetime }}\n\
-         \x20 probe: {{ path: /me, accepted: [200], rejected: [401], payload: {{ json: {{ user: keyroll-probe, session: 00000000-0000-4000-8000-000000000000, expires_at: 4102444800 }} }} }}\n\
-         \x20 evidence: {{ report: {{ path: /.keyroll/ring }} }}\n\
-         \x20 policy: {{ settle: 0s, escrow: 1s }}\n",
-        LIFETIME.as_secs()
-    )
-}
-
 /// Short, so that a rotation takes seconds; long enough for a session to outlive a restart of every replica.
 const LIFETIME: Duration = Duration::from_secs(3);
-const LONGEST: Duration = Duration::from_secs(120);
+/// Far more than a rotation takes on a machine that is busy with other things.
+const LONGEST: Duration = Duration::from_secs(300);
+const USERS: u32 = 6;
+/// Far fewer than there are on a machine that is busy with other things.
+const FEWEST_ANSWERS: u64 = 2 * USERS as u64;
 const CRASH_POINT: &str = env!("CARGO_BIN_EXE_crash-point");

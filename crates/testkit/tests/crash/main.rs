@@ -16,6 +16,9 @@ fn main() {
         .test("a driver that is killed at any point or instant is taken up and loses nobody", || {
             in_runtime(sweep::killed_everywhere())
         })
+        .test("the users of these fleets notice the sessions that a runbook's order loses", || {
+            in_runtime(lane::losses_are_noticed())
+        })
         .test("of two operators exactly one goes on and the other hears who it is", || {
             in_runtime(operators::one_goes_on())
         })

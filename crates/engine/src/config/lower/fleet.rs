@@ -439,7 +439,7 @@ impl Lowering<'_> {
         }
     }
 
-    fn directory(&mut self, written: Option<At<super::super::forms::PathText>>) -> FilePath {
+    pub(super) fn directory(&mut self, written: Option<At<super::super::forms::PathText>>) -> FilePath {
         written.and_then(|at| self.path(at)).unwrap_or_else(|| FilePath::new(".", &self.folder))
     }
 }
