@@ -11,6 +11,7 @@ pub mod config;
 mod drain;
 mod drive;
 mod effects;
+mod ending;
 mod engine;
 mod error;
 mod explain;

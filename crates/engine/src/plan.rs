@@ -81,7 +81,7 @@ impl Engine {
             made_at: calendar(made_at),
             earliest_end: calendar(made_at.after(Millis(total))),
             steps,
-            clients_notice: clients_notice(mode).to_owned(),
+            clients_notice: self.clients_notice(mode).await,
             world_hash: hash(&world),
             world,
         })

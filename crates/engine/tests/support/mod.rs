@@ -351,6 +351,7 @@ impl World {
             witnesses: vec![Arc::new(SimWitness { world: Arc::clone(self) })],
             drain: None,
             error_rates: None,
+            session_count: None,
             fingerprints: Arc::clone(&self.fingerprints),
             policy: EnginePolicy {
                 poll: Duration::from_millis(500),

@@ -438,7 +438,7 @@ impl Lowering<'_> {
         }
     }
 
-    fn directory(&mut self, written: Option<At<super::super::forms::PathText>>) -> FilePath {
+    pub(super) fn directory(&mut self, written: Option<At<super::super::forms::PathText>>) -> FilePath {
         written.and_then(|at| self.path(at)).unwrap_or_else(|| FilePath::new(".", &self.folder))
     }
 }

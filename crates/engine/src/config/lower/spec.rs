@@ -11,7 +11,7 @@ use super::super::window::{Window, WindowError};
 use super::super::written;
 use super::super::{
     API_VERSION, At, Dialect, Drain, Evidence, FileContent, KIND, KeyName, MaxLifetime, NonEmpty, Period, Policy,
-    ProfileSource, ProfileSpec, SessionKey, Sessions, SourceSpan, Standby, StoreSpec,
+    ProfileSource, ProfileSpec, SessionCounter, SessionKey, Sessions, SourceSpan, Standby, StoreSpec,
 };
 use super::Lowering;
 
@@ -404,7 +404,9 @@ impl Lowering<'_> {
                 "write the absolute maximum as `maxLifetime`, the sliding part as `idle`",
             );
         }
+        let count = written.count.and_then(|at| self.argv(at, "sessions.count"));
         Sessions {
+            count: count.map(|command| SessionCounter { command, working_directory: self.directory(None) }),
             max_lifetime,
             idle,
             leeway: self.period_or(written.leeway, "leeway", DEFAULT_LEEWAY),
