@@ -55,18 +55,6 @@ fn first() -> Vec<u8> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_roll_goes_on_as_soon_as_a_member_is_back() {
-    let dir = folder();
-    let world = World::new(3);
-    let engine = world.engine(dir.path());
-    let began = tokio::time::Instant::now();
-    let outcome = engine.rotate(until(Stage::Accepting)).await.unwrap();
-    assert_eq!(outcome.exit, ExitKind::Waiting, "{outcome:?}");
-    let took = began.elapsed();
-    assert!(took < Duration::from_secs(2), "three members that are back at once took {took:?}");
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_staged_rotation_replaces_the_key_and_loses_nobody() {
     let dir = folder();
     let world = World::new(3);
