@@ -4,19 +4,25 @@
 //! answers, not orders; proxies of the environment are ignored, because a proxy may be a load balancer; there is no cookie
 //! store, because a cookie that came by itself would prove nothing.
 
+use std::collections::HashMap;
 use std::error::Error as _;
 use std::io;
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use reqwest::header::{CONNECTION, HeaderMap, HeaderValue};
 use reqwest::{Client, Method, RequestBuilder, StatusCode, Url};
+
+use crate::evidence::Traffic;
 
 /// A client for members' own addresses.
 #[derive(Clone, Debug)]
 pub(crate) struct Direct {
     client: Client,
     timeout: Duration,
+    /// What was answered at each address since it was last taken.
+    sent: Arc<Mutex<HashMap<String, Traffic>>>,
 }
 
 /// An answer, cut off at a sane length.
@@ -83,7 +89,8 @@ impl Direct {
                 reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| DirectError::Client(error.into()))?;
             builder = builder.tls_certs_merge(certificates);
         }
-        Ok(Self { client: builder.build().map_err(|error| DirectError::Client(error.into()))?, timeout })
+        let client = builder.build().map_err(|error| DirectError::Client(error.into()))?;
+        Ok(Self { client, timeout, sent: Arc::default() })
     }
 
     /// Begins a request to `path` at `address`.
@@ -100,6 +107,7 @@ impl Direct {
         limit: usize,
     ) -> Result<Answered, NoAnswer> {
         let mut response = request.send().await.map_err(|error| self.explain(address, &error))?;
+        self.traffic().entry(shown(address)).or_default().count(response.status().as_u16());
         let mut body = Vec::new();
         while body.len() < limit {
             match response.chunk().await.map_err(|error| self.explain(address, &error))? {
@@ -108,6 +116,15 @@ impl Direct {
             }
         }
         Ok(Answered { status: response.status(), headers: std::mem::take(response.headers_mut()), body })
+    }
+
+    /// What was answered at `address` since this was last asked.
+    pub(crate) fn take_sent(&self, address: &Url) -> Traffic {
+        self.traffic().remove(&shown(address)).unwrap_or_default()
+    }
+
+    fn traffic(&self) -> std::sync::MutexGuard<'_, HashMap<String, Traffic>> {
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// `GET` of `path`, the whole answer.

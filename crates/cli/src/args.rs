@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// Rotates the keys behind web sessions, under a live fleet, and logs nobody out.
 #[derive(Debug, Parser)]
-#[command(name = "keyroll", version, about, max_term_width = 110, propagate_version = true)]
+#[command(name = "keyroll", version, about, max_term_width = 110)]
 #[command(
     after_help = "To see it work: keyroll demo. For your own application, in this order: init, lint, preflight, plan,\nrotate. Nothing is written to the key's store before `rotate`.\n\nExit codes: 0 done · 2 a plan has changes · 3 waiting at a gate · 4 preflight failed · 5 drift\n6 locked by another · 7 rolled back · 8 a human must decide · 64 usage\n130 interrupted, resumable · 1 other"
 )]
@@ -32,6 +32,9 @@ pub(crate) struct Global {
     /// Who drives, for the lock and the audit record [default: the user's name]
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "NAME", env = "KEYROLL_OPERATOR")]
     pub(crate) operator: Option<String>,
+    /// Log what is done on standard error: each effect and gate; twice, each member's answer too
+    #[arg(short, long, global = true, help_heading = EVERYWHERE, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
 }
 
 /// How results are printed.
@@ -47,21 +50,23 @@ pub(crate) enum Format {
 pub(crate) enum Command {
     /// Write a keyroll.yaml for the project in this folder
     Init(InitArgs),
+    /// Check the configuration file and the project for well-known mistakes
+    Lint(LintArgs),
     /// Check all that a rotation needs, on every process; nothing is written
     Preflight,
     /// Show every write, reload and gate of a rotation, in order; nothing is written
     Plan(PlanArgs),
     /// Rotate the key; interrupt it whenever you like, the same command goes on
     Rotate(RotateArgs),
-    /// Take an open rotation to its end; after escrow, destroy the old key
-    Complete(CompleteArgs),
     /// Show where the rotation stands
     Status(StatusArgs),
-    /// Say who says no: policy, safety, evidence, time or a human
+    /// Say why it waits, and for whom: policy, safety, evidence, time or a human
     Explain,
-    /// Hold the rotation before its next effect
+    /// Take an open rotation to its end; after escrow, destroy the old key
+    Complete(CompleteArgs),
+    /// Let the rotation stand still before its next step
     Pause(Reasons),
-    /// Let a paused or halted rotation go on
+    /// Let a rotation go on that was paused, or that halted for a person
     Resume(ResumeArgs),
     /// Go back to the key that the rotation began with, without losing a session
     Rollback(RollbackArgs),
@@ -82,8 +87,6 @@ pub(crate) enum Command {
     Simulate(SimulateArgs),
     /// Watch a key being rotated under real processes with users on them
     Demo(DemoArgs),
-    /// Check the configuration file and the project for well-known mistakes
-    Lint(LintArgs),
     /// Generate and fingerprint keys
     #[command(subcommand)]
     Key(KeyCommand),
@@ -183,6 +186,9 @@ pub(crate) struct RotateArgs {
     /// Stop when this stage is done and proven, before the next one (exit 3)
     #[arg(long, value_name = "STAGE", value_enum)]
     pub(crate) until: Option<UntilStage>,
+    /// Gives up the window of the policy: begin now, although it is closed
+    #[arg(long)]
+    pub(crate) outside_window: bool,
     #[command(flatten)]
     pub(crate) overrides: Overrides,
     #[command(flatten)]
@@ -245,21 +251,27 @@ pub(crate) struct StatusArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct ResumeArgs {
-    /// A foreign write was seen and is to be overwritten: the rotation starts again from where no session is lost
+    /// Gives up what somebody else wrote: write what should be there over it, and prove everything again
     #[arg(long)]
     pub(crate) overwrite_foreign_write: bool,
+    /// Gives up the stage that was reached: go on from what somebody else wrote; the safe way once processes have read it
+    #[arg(long, conflicts_with = "overwrite_foreign_write")]
+    pub(crate) adopt_foreign_write: bool,
     #[command(flatten)]
     pub(crate) reasons: Reasons,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct RollbackArgs {
-    /// Your own copy of the old key, exactly its characters, checked by fingerprint; `-` reads standard input
+    /// Your own copy of the old key as its field held it, checked by fingerprint; `-` reads standard input
     #[arg(long, value_name = "FILE|-")]
     pub(crate) key_from: Option<String>,
     /// How long to wait in all, such as `30m`, or `none`; then exit 3 [default: as long as it takes]
     #[arg(long, value_name = "DURATION")]
     pub(crate) wait: Option<String>,
+    /// Gives up proof: let this rotation's gates pass on less than an active probe
+    #[arg(long, value_name = "RULE", value_enum)]
+    pub(crate) evidence: Option<EvidenceChoice>,
     #[command(flatten)]
     pub(crate) reasons: Reasons,
 }
@@ -278,6 +290,9 @@ pub(crate) struct RevokeArgs {
     /// Do it without asking
     #[arg(long)]
     pub(crate) yes: bool,
+    /// Gives up proof: let this emergency's gates pass on less than an active probe
+    #[arg(long, value_name = "RULE", value_enum)]
+    pub(crate) evidence: Option<EvidenceChoice>,
     #[command(flatten)]
     pub(crate) reasons: Reasons,
 }
@@ -331,7 +346,7 @@ pub(crate) enum AuditCommand {
     /// Write the record in a format that people keep
     Export {
         /// The format
-        #[arg(id = "as", long = "as", value_enum, default_value_t = ExportFormat::Markdown)]
+        #[arg(id = "as", long = "as", value_name = "FORMAT", value_enum, default_value_t = ExportFormat::Markdown)]
         format: ExportFormat,
     },
 }

@@ -11,6 +11,8 @@ pub(crate) struct Failure {
     pub(crate) what: String,
     /// What to do next.
     pub(crate) next: Option<String>,
+    /// What machines are told besides, under a name.
+    pub(crate) detail: Option<(&'static str, serde_json::Value)>,
 }
 
 impl Failure {
@@ -23,12 +25,12 @@ impl Failure {
             what.push_str(&cause.to_string());
             source = cause.source();
         }
-        Self { exit, what, next: None }
+        Self { exit, what, next: None, detail: None }
     }
 
     /// A failure in words.
     pub(crate) fn new(exit: Exit, what: impl Into<String>) -> Self {
-        Self { exit, what: what.into(), next: None }
+        Self { exit, what: what.into(), next: None, detail: None }
     }
 
     /// Adds what to do next.

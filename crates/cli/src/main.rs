@@ -5,6 +5,7 @@ mod commands;
 mod exit;
 mod failure;
 mod init;
+mod logs;
 mod output;
 mod secrets;
 
@@ -27,8 +28,12 @@ fn main() -> ExitCode {
             return if asked { Exit::Done.into() } else { Exit::Usage.into() };
         }
     };
-    let console = Console::new(cli.global.format);
-    match commands::run(&cli, console) {
+    let mut console = Console::new(cli.global.format);
+    let ended = logs::install(&cli.global).and_then(|logs| {
+        console = console.beside(logs);
+        commands::run(&cli, console)
+    });
+    match ended {
         Ok(exit) => exit.into(),
         Err(failure) => {
             console.failure(&failure);

@@ -18,10 +18,10 @@ use keyroll_adapters::stores::{self, EnvFileStore, FileStore, SecretStore};
 use keyroll_keyring::codec::{self, SessionCodec};
 use keyroll_keyring::profile::Profile;
 use keyroll_keyring::{FieldName, ProfileError};
-use keyroll_rotation::gate::EvidenceRule;
+use keyroll_rotation::gate::{EvidenceLevel, EvidenceRule};
 use keyroll_rotation::{DrainRule, ReloadNeed, Settings};
 
-use crate::assembly::{Assembly, Consumer, EnginePolicy, ErrorRateWatch, OnRegression, Standby, Window};
+use crate::assembly::{Assembly, Consumer, EnginePolicy, ErrorRateWatch, OnRegression, Standby, Stickiness, Window};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, ConsumerKind, Period, ProfileSource, ProfileSpec, ReloadPlan, SessionKey};
 use crate::fingerprints::Fingerprints;
@@ -43,6 +43,7 @@ pub fn assemble(key: &SessionKey, state_dir: &Path) -> Result<Assembly, Assemble
             let folder = count.working_directory.resolved().to_owned();
             evidence::SessionCount::by(count.command.iter().cloned().collect(), Some(folder), COUNT_LIMIT)
         }),
+        logs: log_witness(key)?,
         fingerprints: Arc::new(Fingerprints::new()),
         policy: policy(key, hot),
         profile,
@@ -190,11 +191,21 @@ fn consumer(spec: &config::Consumer, state_dir: &Path) -> Result<Consumer, Assem
             (Arc::new(fleets::StaticFleet::new(listed.members.iter().cloned().collect())), LEAST_TO_BE_BACK)
         }
     };
-    let (fleet, parallel) = match spec.reload {
-        ReloadPlan::Hot => (Arc::new(Hot(fleet)) as Arc<dyn Fleet>, 1),
-        ReloadPlan::Roll { parallel, .. } => (fleet, usize::try_from(parallel.get()).unwrap_or(1)),
+    let (fleet, parallel, surge) = match spec.reload {
+        ReloadPlan::Hot => (Arc::new(Hot(fleet)) as Arc<dyn Fleet>, 1, 0),
+        ReloadPlan::Roll { parallel, surge } => {
+            (fleet, usize::try_from(parallel.get()).unwrap_or(1), usize::try_from(surge).unwrap_or(0))
+        }
     };
-    Ok(Consumer { name: spec.name.clone(), fleet, kind: spec.role, declared: spec.emptiness, parallel, reload_timeout })
+    Ok(Consumer {
+        name: spec.name.clone(),
+        fleet,
+        kind: spec.role,
+        declared: spec.emptiness,
+        parallel,
+        surge,
+        reload_timeout,
+    })
 }
 
 /// The processes of a `process` consumer. `keyroll demo` starts and stops them by this as well.
@@ -295,16 +306,8 @@ fn witnesses(key: &SessionKey, codec: Option<&Arc<dyn SessionCodec>>) -> Result<
         let failed = |source| AssembleError::Evidence { section: "evidence.report", source };
         witnesses.push(Arc::new(evidence::ReportWitness::new(config).map_err(failed)?));
     }
-    if let Some(log) = &key.evidence.log {
-        let source = match &log.source {
-            config::LogWhere::File(path) => evidence::LogSource::File(path.resolved().display().to_string()),
-            config::LogWhere::Command(argv) => {
-                evidence::LogSource::Command { argv: argv.iter().cloned().collect(), limit: LOG_COMMAND_LIMIT }
-            }
-        };
-        let config = evidence::LogConfig { pattern: log.pattern.regex().clone(), source };
-        let failed = |source| AssembleError::Evidence { section: "evidence.log", source };
-        witnesses.push(Arc::new(evidence::LogWitness::new(config).map_err(failed)?));
+    if let Some(log) = log_witness(key)? {
+        witnesses.push(log);
     }
     if let Some(metric) = &key.evidence.metric {
         let config = evidence::MetricConfig {
@@ -319,6 +322,21 @@ fn witnesses(key: &SessionKey, codec: Option<&Arc<dyn SessionCodec>>) -> Result<
         witnesses.push(Arc::new(evidence::MetricWitness::new(config).map_err(failed)?));
     }
     Ok(witnesses)
+}
+
+fn log_witness(key: &SessionKey) -> Result<Option<Arc<evidence::LogWitness>>, AssembleError> {
+    let Some(log) = &key.evidence.log else { return Ok(None) };
+    let source = match &log.source {
+        config::LogWhere::File(path) => evidence::LogSource::File(path.resolved().display().to_string()),
+        config::LogWhere::Command { argv, working_directory } => evidence::LogSource::Command {
+            argv: argv.iter().cloned().collect(),
+            folder: Some(working_directory.resolved().to_owned()),
+            limit: LOG_COMMAND_LIMIT,
+        },
+    };
+    let config = evidence::LogConfig { pattern: log.pattern.regex().clone(), source };
+    let failed = |source| AssembleError::Evidence { section: "evidence.log", source };
+    evidence::LogWitness::new(config).map(|log| Some(Arc::new(log))).map_err(failed)
 }
 
 fn probe_config(probe: &config::Probe) -> Result<evidence::ProbeConfig, AssembleError> {
@@ -495,16 +513,20 @@ fn policy(key: &SessionKey, hot: bool) -> EnginePolicy {
         drain_limit: sessions.drain_limit.map(Period::millis).or(unbounded_limit),
         least_reissued_permille: least_reissued,
         escrow: key.policy.escrow.millis(),
-        evidence: match key.evidence.orchestrator {
-            Some(_) => EvidenceRule::Weak,
-            None => EvidenceRule::Strong,
-        },
+        // A file is written once and read for years: what weakens a gate is named on the run.
+        evidence: EvidenceRule::Strong,
         reload_attempts: key.policy.reload_attempts,
         reload: if hot { ReloadNeed::HotReload } else { ReloadNeed::Needed },
     };
     let every = counters.map_or(DEFAULT_DRAIN_INTERVAL, |counter| span(counter.every));
+    let drain_window = match (sessions.idle, unbounded_limit) {
+        (Some(idle), _) => span(idle),
+        // A share of what is in use means something only over a good part of the drain, as far as readings are kept.
+        (None, Some(limit)) => (Duration::from_millis(limit.0) / 10).min(every * KEPT_READINGS).max(every * 2),
+        (None, None) => every * 2,
+    };
     EnginePolicy {
-        drain_window: sessions.idle.map_or(every * 2, span),
+        drain_window,
         drain_interval: every,
         standby: match key.policy.standby {
             config::Standby::Leave => Standby::Keep,
@@ -513,6 +535,14 @@ fn policy(key: &SessionKey, hot: bool) -> EnginePolicy {
         max_clock_skew: Duration::from_millis(sessions.leeway.millis().0).max(LEAST_SKEW),
         rotate_every: key.policy.rotate_every.map(span),
         window: Some(Arc::new(PolicyWindow(key.policy.clone()))),
+        stickiness: match sessions.sticky {
+            config::Sticky::Declared => Stickiness::Declared,
+            config::Sticky::NotDeclared => Stickiness::NotDeclared,
+        },
+        believed: key.evidence.orchestrator.map(|level| match level {
+            config::OrchestratorLevel::P0 => EvidenceLevel::P0,
+            config::OrchestratorLevel::P1 => EvidenceLevel::P1,
+        }),
         ..EnginePolicy::around(settings)
     }
 }
@@ -549,6 +579,10 @@ impl Fleet for Hot {
     async fn reload(&self, request: &ReloadRequest) -> Result<ReloadOutcome, FleetError> {
         self.0.reload(request).await
     }
+
+    async fn output(&self, member: &Member) -> Result<Option<Vec<u8>>, FleetError> {
+        self.0.output(member).await
+    }
 }
 
 fn system_time() -> TimeSource {
@@ -562,5 +596,7 @@ fn span(period: Period) -> Duration {
 const LEAST_TO_BE_BACK: Duration = Duration::from_secs(60);
 const COUNT_LIMIT: Duration = Duration::from_secs(30);
 const LOG_COMMAND_LIMIT: Duration = Duration::from_secs(10);
+/// So many readings are surely kept while a rotation drains.
+const KEPT_READINGS: u32 = 1_000;
 const DEFAULT_DRAIN_INTERVAL: Duration = Duration::from_secs(30);
 const LEAST_SKEW: Duration = Duration::from_secs(2);

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyroll_adapters::evidence::{DrainWitness, ErrorRates, SessionCount, Witness};
+use keyroll_adapters::evidence::{DrainWitness, ErrorRates, LogWitness, SessionCount, Witness};
 use keyroll_adapters::fleets::Fleet;
 use keyroll_adapters::stores::SecretStore;
 use keyroll_keyring::Profile;
 use keyroll_rotation::Settings;
-use keyroll_rotation::gate::{Declared, MemberKind};
+use keyroll_rotation::gate::{Declared, EvidenceLevel, MemberKind};
 
 use crate::config::ConfigHash;
 use crate::fingerprints::Fingerprints;
@@ -34,6 +34,8 @@ pub struct Assembly {
     pub error_rates: Option<ErrorRateWatch>,
     /// What counts the sessions that are alive, if something does.
     pub session_count: Option<SessionCount>,
+    /// Where the members' logs are, of fleets that do not keep what their members print.
+    pub logs: Option<Arc<LogWitness>>,
     /// Fingerprints that were computed before; share it where several engines run in one process.
     pub fingerprints: Arc<Fingerprints>,
     /// The decisions.
@@ -54,6 +56,8 @@ pub struct Consumer {
     pub declared: Declared,
     /// How many members reload at once.
     pub parallel: usize,
+    /// How many more than that in an emergency.
+    pub surge: usize,
     /// How long a member may take to be back.
     pub reload_timeout: Duration,
 }
@@ -82,6 +86,11 @@ pub struct EnginePolicy {
     pub rotate_every: Option<Duration>,
     /// Why the policy's window is closed now, if it is.
     pub window: Option<Arc<dyn Window>>,
+    /// What the file names as believed of whoever starts the members: P1 or P0. No gate takes it unless `--evidence weak`
+    /// is named too.
+    pub believed: Option<EvidenceLevel>,
+    /// Whether the operator declares that each user stays on one member.
+    pub stickiness: Stickiness,
 }
 
 /// Watches the share of requests that fail.
@@ -114,6 +123,16 @@ pub enum Standby {
     None,
 }
 
+/// Whether each user stays on one member while the fleet is rolled. Only the operator knows.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "it was declared or it was not")]
+pub enum Stickiness {
+    /// `sessions.sticky: true`.
+    Declared,
+    /// Nobody said so.
+    NotDeclared,
+}
+
 /// What rising error rates after a roll lead to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "hold or go back")]
@@ -138,6 +157,8 @@ impl EnginePolicy {
             sweep_rounds: 5,
             rotate_every: None,
             window: None,
+            believed: None,
+            stickiness: Stickiness::NotDeclared,
         }
     }
 }

@@ -55,6 +55,13 @@ pub(crate) fn calendar(at: Millis) -> jiff::Timestamp {
         .unwrap_or(jiff::Timestamp::MAX)
 }
 
+/// A time in a sentence: in whole seconds, and never earlier than it is.
+pub(crate) fn spoken(at: jiff::Timestamp) -> String {
+    let late = at.subsec_nanosecond() > 0;
+    let second = if late { at.as_second().saturating_add(1) } else { at.as_second() };
+    jiff::Timestamp::from_second(second).unwrap_or(at).to_string()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +73,13 @@ mod tests {
         assert!(now.0 > 1_700_000_000_000);
         assert!(boot > Duration::ZERO);
         assert!(clock.boottime() >= boot);
+    }
+
+    #[test]
+    fn a_time_is_spoken_in_whole_seconds_and_not_too_early() {
+        assert_eq!(spoken(calendar(Millis(1_000))), "1970-01-01T00:00:01Z");
+        assert_eq!(spoken(calendar(Millis(1_001))), "1970-01-01T00:00:02Z");
+        assert_eq!(spoken(jiff::Timestamp::MAX), jiff::Timestamp::MAX.to_string());
     }
 
     #[test]

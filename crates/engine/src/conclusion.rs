@@ -1,12 +1,13 @@
 //! How a command ends: the lock is given back, and what the loop stopped for becomes an exit code and a sentence.
 
-use keyroll_rotation::Direction;
+use keyroll_keyring::KeyId;
+use keyroll_rotation::{Direction, Mode, Stage};
 
-use crate::clock::{calendar, millis};
+use crate::clock::{calendar, millis, spoken};
 use crate::drive::Stop;
 use crate::error::EngineError;
 use crate::outcome::{ExitKind, Outcome};
-use crate::report::WaitReport;
+use crate::report::{KeyRejected, NaysayerReport, WaitReport, Who};
 use crate::session::Session;
 
 /// Where the operator expects to end.
@@ -31,7 +32,14 @@ impl Session<'_> {
             self.caution(crate::effects::error_chain(&error));
         }
         let outcome = match done {
-            Ok(stop) => Ok(self.outcome(stop, expected)),
+            Ok(stop) => {
+                let closed = matches!(stop, Stop::Closed);
+                let mut outcome = self.outcome(stop, expected);
+                if closed {
+                    outcome.announcement = self.announcement();
+                }
+                Ok(outcome)
+            }
             Err(error) => Err(error),
         };
         match (outcome, self.release().await) {
@@ -47,34 +55,22 @@ impl Session<'_> {
             open.map(|open| open.id.clone()).or_else(|| self.stamp.last.as_ref().map(|last| last.id.clone()));
         let stage = self.stage().or_else(|| self.stamp.last.as_ref().map(|last| last.stage));
         let waiting = |exit, report: WaitReport, next: &str| {
-            let mut outcome = Outcome::new(exit, format!("`{name}` waits in {}: {}", report.stage, report.words()));
+            let verb = if exit == ExitKind::Waiting { "waits" } else { "stands still" };
+            let mut outcome = Outcome::new(exit, format!("`{name}` {verb} in {}", report.stage));
             outcome.next = Some(next.to_owned());
             outcome.wait = Some(report);
             outcome
         };
         let mut outcome = match stop {
             Stop::Closed => self.closed_outcome(expected),
-            Stop::Decided(summary) => Outcome::new(ExitKind::Done, summary).next("keyroll status"),
-            Stop::Until => match self.machine() {
-                Some(machine) => {
-                    let now = millis(self.engine.clock.now());
-                    let report = self.report_wait(&machine.why(now));
-                    let halted = machine.halt.as_ref().map(crate::status::halt_words);
-                    let summary = match halted {
-                        Some(halted) => format!("`{name}` stands still: {halted}"),
-                        None => format!("`{name}` stands at {}", crate::words::stage(machine.stage)),
-                    };
-                    let mut outcome = Outcome::new(ExitKind::Waiting, summary).next("keyroll rotate");
-                    outcome.wait = Some(report);
-                    outcome
-                }
-                None => Outcome::new(ExitKind::Done, "done"),
-            },
-            Stop::Waiting(report) => waiting(ExitKind::Waiting, report, "keyroll complete"),
-            Stop::Human(report) => waiting(ExitKind::HumanMustDecide, report, "keyroll explain"),
-            Stop::Drift(report) => {
-                waiting(ExitKind::Drift, report, "put it back as it was, or `keyroll resume --overwrite-foreign-write`")
+            Stop::Decided(summary) => {
+                let goes_on = self.machine().is_some_and(|machine| machine.halt.is_none());
+                Outcome::new(ExitKind::Done, summary).next(if goes_on { "keyroll rotate" } else { "keyroll status" })
             }
+            Stop::Until(until) => self.stopped_at(until),
+            Stop::Waiting(report) => waiting(ExitKind::Waiting, report, "keyroll complete"),
+            Stop::Human(report) => waiting(ExitKind::HumanMustDecide, report, "do what it says, then: keyroll rotate"),
+            Stop::Drift(report) => waiting(ExitKind::Drift, report, "do one of these, then: keyroll rotate"),
             Stop::Interrupted => Outcome::new(
                 ExitKind::Interrupted,
                 format!(
@@ -89,6 +85,22 @@ impl Session<'_> {
         outcome
     }
 
+    /// Somebody asked to stop behind `until`; nobody says no.
+    fn stopped_at(&self, until: Stage) -> Outcome {
+        let (name, until) = (&self.engine.assembly.name, crate::words::stage(until));
+        let reached = self.stage().map_or("the next stage", crate::words::stage);
+        let text = format!("`--until {until}` asked to stop before {reached}; it can go on at any time");
+        let mut outcome =
+            Outcome::new(ExitKind::Waiting, format!("`{name}`: `{until}` is done and proven; {reached} has not begun"))
+                .next("keyroll rotate");
+        outcome.wait = Some(WaitReport {
+            stage: reached.to_owned(),
+            naysayers: vec![NaysayerReport { who: Who::Human, text, gate: None, members: Vec::new(), until: None }],
+            come_back_at: Some(calendar(millis(self.engine.clock.now()))),
+        });
+        outcome
+    }
+
     fn closed_outcome(&self, expected: Expected) -> Outcome {
         let Some(machine) = self.machine() else {
             let back = self.ended_back;
@@ -99,14 +111,17 @@ impl Session<'_> {
                 (Direction::Back, Expected::Back) => {
                     Outcome::new(ExitKind::Done, "rolled back; the key before is in use")
                 }
-                (Direction::Forward, _) => Outcome::new(ExitKind::Done, "done; nothing is left to do"),
+                (Direction::Forward, _) => match self.ended.filter(|ended| is_emergency(ended.mode)) {
+                    Some(ended) => self.revoked(ended.active),
+                    None => Outcome::new(ExitKind::Done, "done; nothing is left to do"),
+                },
             };
         };
         let kept = format!(
             "{} is in use; {} is kept in escrow until {}",
             machine.incoming,
             machine.outgoing,
-            calendar(machine.closed_at.unwrap_or_default().after(machine.settings.escrow))
+            spoken(calendar(machine.closed_at.unwrap_or_default().after(machine.settings.escrow)))
         );
         match (machine.direction, expected) {
             (Direction::Back, Expected::Forward) => {
@@ -116,4 +131,51 @@ impl Session<'_> {
             (Direction::Forward, _) => Outcome::new(ExitKind::Done, format!("done: {kept}")).next("keyroll verify"),
         }
     }
+
+    /// What is shown of the keys that a revocation ended.
+    fn revoked(&self, active: KeyId) -> Outcome {
+        let dead: Vec<_> = self.stamp.ledger.compromised().into_iter().collect();
+        let rejected: Vec<KeyRejected> = self
+            .rejected_by
+            .iter()
+            .filter(|(key, _)| dead.contains(key))
+            .map(|(key, members)| KeyRejected { key: *key, members: members.iter().cloned().collect() })
+            .collect();
+        let mut lines: Vec<_> = rejected
+            .iter()
+            .map(|KeyRejected { key, members }| {
+                let count = members.len();
+                format!("{key} is dead: {count} of {count} members were shown to reject it, and it is destroyed")
+            })
+            .collect();
+        if lines.is_empty() {
+            // Another process saw the gate pass, and its record has the proof.
+            lines.push("the compromised key is destroyed; `keyroll verify` asks every member again".to_owned());
+        }
+        lines.push(format!("{active} is in use"));
+        let mut outcome = Outcome::new(ExitKind::Done, lines.join("; ")).next("keyroll verify");
+        outcome.rejected = rejected;
+        outcome
+    }
+
+    /// A text for the people affected by a revocation that has come to its end: when, what it means for them, why.
+    fn announcement(&self) -> Option<String> {
+        let ended = self.ended.filter(|ended| is_emergency(ended.mode))?;
+        let name = &self.engine.assembly.name;
+        let at = calendar(millis(self.engine.clock.now())).strftime("%Y-%m-%d at %H:%M UTC");
+        let impact = match ended.mode {
+            Mode::Accelerated => {
+                "Whoever was logged in before has to log in again; a few who logged in while it was done may have to do so twice."
+            }
+            _ => "Whoever was logged in has to log in again, and a few requests may have failed while it was done.",
+        };
+        Some(format!(
+            "On {at} the key that protects the sessions of `{name}` was replaced, because it may have been in other hands. \
+             {impact} The old key opens nothing any more. Nobody has to change a password for this reason alone."
+        ))
+    }
+}
+
+fn is_emergency(mode: Mode) -> bool {
+    matches!(mode, Mode::Accelerated | Mode::HardCutover)
 }

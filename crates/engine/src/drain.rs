@@ -34,6 +34,9 @@ pub(crate) struct Reading {
 pub(crate) struct RunReading {
     /// Sessions opened under the outgoing key since the run started; none where the member shows no such series.
     pub(crate) opened: Option<u64>,
+    /// Sessions opened under the incoming key since then; asked for where nothing bounds the life of a session.
+    #[serde(default)]
+    pub(crate) renewed: Option<u64>,
     /// When the run started, where that is known: then its counter covers the time since.
     pub(crate) started_at: Option<Timestamp>,
 }
@@ -52,22 +55,60 @@ impl DrainBook {
             // The store's clock went back; what was read before can't be put in order with what comes now.
             self.readings.clear();
         }
+        let most = (MOST_RUNS / reading.runs.len().max(1)).clamp(LEAST_READINGS, MOST_READINGS);
         self.readings.push(reading);
-        if self.readings.len() > MOST_READINGS {
-            self.readings.remove(1);
+        while self.readings.len() > most {
+            // Where readings stand closest, one of them is missed least. The first and the last two stay.
+            let closest = (1..self.readings.len() - 2)
+                .min_by_key(|at| self.readings[at + 1].at.0.saturating_sub(self.readings[at - 1].at.0));
+            self.readings.remove(closest.unwrap_or(1));
         }
     }
 
     /// What the readings prove: the longest window up to now in which nothing was opened and nothing is doubtful, or, where
     /// that is too short, the shortest window that is long enough with what was opened in it.
     pub(crate) fn observe(&self, since: Timestamp, window_at_least: Duration) -> DrainObservation {
+        match self.window(since, window_at_least) {
+            Err(reason) => DrainObservation::Inconclusive { reason },
+            Ok(Window { from, until, at_least, span }) => DrainObservation::Counter {
+                from,
+                until,
+                opened: span.opened,
+                coverage_permille: span.permille(),
+                window_at_least: at_least,
+            },
+        }
+    }
+
+    /// The share of what is in use that is under the incoming key already, over the same window; for sessions without an end,
+    /// of which silence proves nothing.
+    pub(crate) fn renewed(&self, since: Timestamp, window_at_least: Duration) -> DrainObservation {
+        let inconclusive = |reason| DrainObservation::Inconclusive { reason };
+        let Window { from, until, at_least, span } = match self.window(since, window_at_least) {
+            Err(reason) => return inconclusive(reason),
+            Ok(window) => window,
+        };
+        let length = until.0.saturating_sub(from.0);
+        if length < at_least.0 {
+            return inconclusive(format!("the window is {length} ms and has to be {} ms", at_least.0));
+        }
+        if span.permille() < CLEAN_PERMILLE {
+            return inconclusive(format!(
+                "only {} % of the members' time is covered, 99 % is needed",
+                f64::from(span.permille()) / 10.0
+            ));
+        }
+        DrainObservation::Reissued { reissued: span.renewed, remaining: span.opened }
+    }
+
+    fn window(&self, since: Timestamp, window_at_least: Duration) -> Result<Window, String> {
         let at_least = Millis(u64::try_from(window_at_least.as_millis()).unwrap_or(u64::MAX));
         let readings: Vec<&Reading> = self.readings.iter().filter(|reading| reading.at >= since).collect();
         let Some(last) = readings.last() else {
-            return DrainObservation::Inconclusive { reason: "no counter was read yet".into() };
+            return Err("no counter was read yet".into());
         };
         if last.runs.is_empty() {
-            return DrainObservation::Inconclusive { reason: "nobody was listed whose counter could be read".into() };
+            return Err("nobody was listed whose counter could be read".into());
         }
         let missing: Vec<&str> =
             last.runs.iter().filter(|(_, run)| run.opened.is_none()).map(|(name, _)| name.as_str()).collect();
@@ -77,7 +118,7 @@ impl DrainBook {
                 0 => format!("`{first}` shows no counter for the outgoing key"),
                 _ => format!("`{first}` and {others} more show no counter for the outgoing key"),
             };
-            return DrainObservation::Inconclusive { reason };
+            return Err(reason);
         }
         let mut sum = Span::default();
         let mut best: Option<(Millis, Span)> = None;
@@ -100,27 +141,30 @@ impl DrainBook {
             }
         }
         match best {
-            None => DrainObservation::Inconclusive {
-                reason: match readings.len() {
-                    1 => "the counters were read once; what they were before is not known".into(),
-                    _ => "a counter was reset between the last two readings".into(),
-                },
-            },
-            Some((from, span)) => DrainObservation::Counter {
-                from,
-                until: Millis(last.at.0),
-                opened: span.opened,
-                coverage_permille: span.permille(),
-                window_at_least: at_least,
-            },
+            None => Err(match readings.len() {
+                1 => "the counters were read once; what they were before is not known".into(),
+                _ => "a counter was reset between the last two readings".into(),
+            }),
+            Some((from, span)) => Ok(Window { from, until: Millis(last.at.0), at_least, span }),
         }
     }
+}
+
+/// The window that the readings speak of.
+#[derive(Debug)]
+struct Window {
+    from: Millis,
+    until: Millis,
+    at_least: Millis,
+    span: Span,
 }
 
 /// What lies between two readings.
 #[derive(Clone, Copy, Debug, Default)]
 struct Span {
     opened: u64,
+    /// What is not known to be under the incoming key does not count as if it were.
+    renewed: u64,
     member_millis: u128,
     covered_millis: u128,
     reset: bool,
@@ -130,6 +174,7 @@ impl Span {
     fn plus(self, other: Self) -> Self {
         Self {
             opened: self.opened.saturating_add(other.opened),
+            renewed: self.renewed.saturating_add(other.renewed),
             member_millis: self.member_millis + other.member_millis,
             covered_millis: self.covered_millis + other.covered_millis,
             reset: self.reset || other.reset,
@@ -151,6 +196,8 @@ fn between(before: &Reading, after: &Reading) -> Span {
         match before.runs.get(name) {
             Some(then) => {
                 span.member_millis += length;
+                let renewed = now.renewed.zip(then.renewed).map_or(0, |(now, then)| now.saturating_sub(then));
+                span.renewed = span.renewed.saturating_add(renewed);
                 match (then.opened, now.opened) {
                     (Some(then), Some(now)) if now >= then => {
                         span.opened = span.opened.saturating_add(now - then);
@@ -165,6 +212,7 @@ fn between(before: &Reading, after: &Reading) -> Span {
                 (Some(started), Some(opened)) if started >= before.at => {
                     let life = u128::from(after.at.0.saturating_sub(started.0));
                     span.opened = span.opened.saturating_add(opened);
+                    span.renewed = span.renewed.saturating_add(now.renewed.unwrap_or(0));
                     span.member_millis += life;
                     span.covered_millis += life;
                 }
@@ -181,6 +229,11 @@ fn between(before: &Reading, after: &Reading) -> Span {
 const CLEAN_PERMILLE: u16 = 990;
 
 const MOST_READINGS: usize = 2_000;
+const LEAST_READINGS: usize = 16;
+
+/// All readings of all members together: the book is written anew with each reading, and of a thousand members two thousand
+/// readings would be a hundred megabytes.
+const MOST_RUNS: usize = 50_000;
 
 #[cfg(test)]
 mod tests {
@@ -193,7 +246,9 @@ mod tests {
             at: Timestamp(at),
             runs: runs
                 .iter()
-                .map(|(name, opened)| ((*name).to_owned(), RunReading { opened: *opened, started_at: None }))
+                .map(|(name, opened)| {
+                    ((*name).to_owned(), RunReading { opened: *opened, renewed: None, started_at: None })
+                })
                 .collect(),
         }
     }
@@ -271,6 +326,43 @@ mod tests {
         ));
     }
 
+    #[test]
+    fn the_book_stays_small_and_what_it_proves_stays_the_same() {
+        let mut book = DrainBook::new("r/k1".into());
+        for at in 0..500_u64 {
+            let runs = (0..1_000)
+                .map(|member| (format!("m{member}"), RunReading { opened: Some(7), renewed: None, started_at: None }));
+            book.push(Reading { at: Timestamp(at * 15_000), runs: runs.collect() });
+        }
+        assert_eq!(book.readings.len(), 50);
+        let gaps: Vec<u64> = book.readings.windows(2).map(|pair| pair[1].at.0 - pair[0].at.0).collect();
+        assert!(gaps.iter().all(|gap| *gap <= 60 * 15_000), "no long gap: {gaps:?}");
+        assert!(matches!(
+            book.observe(Timestamp(0), Duration::from_secs(3_600)),
+            DrainObservation::Counter { from: Millis(0), opened: 0, coverage_permille: 1000, .. }
+        ));
+    }
+
+    #[test]
+    fn the_share_that_is_renewed_needs_the_whole_window_and_every_member() {
+        let share = |readings: &[(u64, u64, Option<u64>)], window: u64| {
+            let mut book = DrainBook::new("r/k1".into());
+            for (at, opened, renewed) in readings {
+                let run = RunReading { opened: Some(*opened), renewed: *renewed, started_at: None };
+                book.push(Reading { at: Timestamp(*at), runs: [("a".to_owned(), run)].into() });
+            }
+            book.renewed(Timestamp(0), Duration::from_millis(window))
+        };
+        let two = [(0, 5, Some(10)), (100, 6, Some(109))];
+        assert_eq!(share(&two, 100), DrainObservation::Reissued { reissued: 99, remaining: 1 });
+        assert!(matches!(share(&two, 101), DrainObservation::Inconclusive { .. }));
+        // A member that shows nothing of the incoming key has renewed nothing.
+        let silent = [(0, 5, None), (100, 6, None)];
+        assert_eq!(share(&silent, 100), DrainObservation::Reissued { reissued: 0, remaining: 1 });
+        let reset = [(0, 5, Some(10)), (100, 1, Some(2))];
+        assert!(matches!(share(&reset, 100), DrainObservation::Inconclusive { .. }));
+    }
+
     proptest! {
         /// However readings are missing, restarted or shuffled between members: if sessions were opened under the outgoing
         /// key within the window that is reported, the report never says "zero, and covered".
@@ -289,7 +381,7 @@ mod tests {
                     let opened = uses.iter()
                         .filter(|(when, who)| *who == member && when <= at && boots(member, *when) == run)
                         .count() as u64;
-                    (format!("{member}/{run}"), RunReading { opened: Some(opened), started_at: None })
+                    (format!("{member}/{run}"), RunReading { opened: Some(opened), renewed: None, started_at: None })
                 }).collect(),
             }).collect();
             if let DrainObservation::Counter { from, until, opened: 0, coverage_permille: 1000, .. } = observe(&readings, window)

@@ -12,15 +12,17 @@ use keyroll_rotation::{
     Direction, DrainRule, Event, Halt, Illegal, Millis, Mode, Next, Revocation, Rotation, Stage, Wait,
 };
 
+use tracing::Instrument as _;
+
 use crate::assembly::Standby;
 use crate::clock::calendar;
-use crate::effects::{effect_name, error_chain};
+use crate::effects::error_chain;
 use crate::error::EngineError;
 use crate::journal::{Body, HumanAction};
 use crate::preflight::Lock;
-use crate::report::{Notice, WaitReport};
+use crate::report::{Notice, Resumed, WaitReport};
 use crate::request::{Compromised, Patience, StoreLeak};
-use crate::session::{Session, Touched};
+use crate::session::{Ended, Session, Touched};
 use crate::stamp::{Asked, LastRotation, OpenRotation, PendingRequest, WeakEvidence};
 use crate::sweep;
 use crate::world::FieldsSay;
@@ -39,7 +41,7 @@ pub(crate) enum Stop {
     /// The rotation is closed: in escrow, or finished.
     Closed,
     /// The stage that was asked for is behind.
-    Until,
+    Until(Stage),
     /// Time or evidence is missing, and patience has run out.
     Waiting(WaitReport),
     /// A person has to act.
@@ -55,8 +57,13 @@ pub(crate) enum Stop {
 impl Session<'_> {
     /// Drives the open rotation as far as the goal asks and the world allows.
     pub(crate) async fn drive(&mut self, goal: Goal) -> Result<Stop, EngineError> {
+        let span = tracing::info_span!("rotation", id = %self.rotation_id(), epoch = self.stamp.epoch.0);
+        self.drive_on(goal).instrument(span).await
+    }
+
+    async fn drive_on(&mut self, goal: Goal) -> Result<Stop, EngineError> {
         let started = self.engine.clock.boottime();
-        if let Some(open) = self.open() {
+        if let Some(open) = self.open().filter(|_| self.resumed == Resumed::Continued) {
             self.engine.observer.notice(&Notice::TakenUp {
                 rotation: open.id.clone(),
                 mode: open.machine.mode,
@@ -69,7 +76,7 @@ impl Session<'_> {
                 return Ok(Stop::Interrupted);
             }
             match self.round(goal, started).await {
-                Ok(None) | Err(EngineError::RequestWaits) => {}
+                Ok(None) | Err(EngineError::RequestWaits | EngineError::Moved { .. }) => {}
                 Ok(Some(stop)) => return Ok(stop),
                 Err(EngineError::Interrupted) => return Ok(Stop::Interrupted),
                 Err(error @ EngineError::Foreign { .. }) => {
@@ -92,12 +99,15 @@ impl Session<'_> {
         self.take_requests().await?;
         self.heed_touch().await?;
         let Some(machine) = self.machine().cloned() else { return Ok(Some(Stop::Closed)) };
-        if machine.direction == Direction::Forward && goal.until.is_some_and(|until| behind(machine.stage, until)) {
-            return Ok(Some(Stop::Until));
+        if let Some(until) = goal.until
+            && machine.direction == Direction::Forward
+            && behind(machine.stage, until)
+        {
+            return Ok(Some(Stop::Until(until)));
         }
         match machine.next(now) {
             Next::Do(effect) => {
-                self.engine.observer.notice(&Notice::Doing { what: effect_name(&effect) });
+                self.engine.observer.notice(&Notice::Doing { what: self.effect_words(&effect) });
                 let event = self.carry_out(&effect).await?;
                 self.apply(&event).await?;
                 Ok(None)
@@ -149,6 +159,7 @@ impl Session<'_> {
         }
         self.note_state()?;
         if after.stage != before.stage || after.direction != before.direction {
+            tracing::info!(stage = crate::words::stage(after.stage), "stage entered");
             self.engine.observer.notice(&Notice::StageEntered { stage: after.stage, direction: after.direction });
         }
         if travels_in_the_stamp(event) || after.halt != before.halt {
@@ -199,6 +210,7 @@ impl Session<'_> {
     async fn finish(&mut self) -> Result<(), EngineError> {
         let Some(open) = self.stamp.open.take() else { return Ok(()) };
         self.ended_back = open.machine.direction;
+        self.ended = Some(Ended { mode: open.machine.mode, active: open.machine.incoming });
         if open.machine.stage == Stage::Finished && open.machine.destroyed.contains(&open.machine.incoming) {
             // Withdrawn: the candidate is gone and the key before was never out of use.
             self.ended_back = Direction::Back;
@@ -244,18 +256,30 @@ impl Session<'_> {
 
     /// A store's version moved and its fields are as they were: somebody edited a neighbour, or changed the key and changed it
     /// back. The first is harmless; the second is not, and nobody can tell them apart.
-    async fn heed_touch(&mut self) -> Result<(), EngineError> {
+    pub(crate) async fn heed_touch(&mut self) -> Result<(), EngineError> {
         let Touched::Yes { location } = std::mem::replace(&mut self.touched, Touched::No) else { return Ok(()) };
-        let voids = self
-            .machine()
-            .is_some_and(|machine| machine.t0.is_some() && machine.stage == Stage::Draining && machine.halt.is_none());
-        let consequence = if voids { "; the start of the drain is stamped anew" } else { "" };
+        let proven = self.machine().map(|machine| (machine.stage, machine.written_at, machine.t0));
+        let again = match proven {
+            None | Some((Stage::Planned | Stage::Staged | Stage::Escrow | Stage::Finished, ..)) => "",
+            Some((_, None, _)) => "",
+            Some((_, Some(_), None)) => "; what was proven is proven again",
+            Some((_, Some(_), Some(_))) => {
+                "; what was proven is proven again, and the start of the drain is stamped anew"
+            }
+        };
         self.caution(format!(
             "{location} was written by somebody else, and what keyroll owns there is as it was; this rotation goes on from the \
-             new version{consequence}"
+             new version{again}"
         ));
         self.note(Body::Rebased { location })?;
-        if voids { self.apply(&Event::T0Voided).await } else { Ok(()) }
+        // Where somebody else's keys still stand, the machine proves everything again when they are gone.
+        if again.is_empty()
+            || self.machine().is_some_and(|machine| matches!(machine.halt, Some(Halt::ForeignWrite { .. })))
+        {
+            return Ok(());
+        }
+        let at = self.now().await?;
+        self.apply(&Event::Disturbed { at }).await
     }
 
     async fn wait(
@@ -353,7 +377,10 @@ impl Session<'_> {
             let why = request.why.clone();
             self.note_by(request.by.clone(), Body::Human { action, why })?;
             if let Err(illegal) = self.try_apply(&event).await? {
-                self.caution(format!("`{}` was refused: {}", request.what.words(), error_chain(&illegal)));
+                if !request.id.is_empty() {
+                    // Who asked from elsewhere is not there to be told; who asked here gets it as the answer.
+                    self.caution(format!("`{}` was refused: {}", request.what.words(), error_chain(&illegal)));
+                }
                 self.refused = Some(illegal);
             }
         }
@@ -392,12 +419,7 @@ impl Session<'_> {
     pub(crate) fn leaked(&self, compromised: Compromised, store: StoreLeak) -> BTreeSet<KeyId> {
         let mut leaked = BTreeSet::new();
         if let Some(machine) = self.machine() {
-            // Once it is closed, the key "in use" is the one that came; a rollback exchanged the two.
-            let exchanged = machine.direction == Direction::Back || machine.stage == Stage::Escrow;
-            let (old, new) = match exchanged {
-                true => (machine.incoming, machine.outgoing),
-                false => (machine.outgoing, machine.incoming),
-            };
+            let (old, new) = old_and_new(machine);
             match compromised {
                 Compromised::Old => leaked.extend([old]),
                 Compromised::New => leaked.extend([new]),
@@ -436,6 +458,16 @@ enum Watched {
     Same,
     /// The rotation is in another stage now.
     Changed,
+}
+
+/// The keys that a person means by "old" and "new".
+pub(crate) fn old_and_new(machine: &Rotation) -> (KeyId, KeyId) {
+    // Once it is closed, the key "in use" is the one that came; a rollback exchanged the two.
+    let exchanged = machine.direction == Direction::Back || machine.stage == Stage::Escrow;
+    match exchanged {
+        true => (machine.incoming, machine.outgoing),
+        false => (machine.outgoing, machine.incoming),
+    }
 }
 
 /// Whether `stage` lies behind `until` on the way forward.

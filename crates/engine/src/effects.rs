@@ -3,10 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures_util::{StreamExt as _, stream};
 use keyroll_adapters::Timestamp;
+use keyroll_adapters::evidence::OpenedCounts;
+use keyroll_adapters::fleets::Member;
 use keyroll_adapters::stores::Document;
 use keyroll_keyring::{KeyId, KeyState};
-use keyroll_rotation::{Effect, Event, Leaving, Millis, RotationId, StoreIndex, WorldConfiguration};
+use keyroll_rotation::gate::Gate;
+use keyroll_rotation::{Effect, Event, Leaving, Millis, ReloadScope, RotationId, StoreIndex, WorldConfiguration};
 
 use crate::drain::{DrainBook, Reading, RunReading};
 use crate::error::EngineError;
@@ -28,6 +32,7 @@ impl Session<'_> {
         };
         let intent = self.note(Body::Intent { effect: effect.clone(), before, after })?;
         let name = effect_name(effect);
+        tracing::info!(effect = name, "effect begins");
         self.hook(&name, Moment::Before);
         let done = match effect {
             Effect::StageCandidate { key } => self.stage_candidate(*key).await,
@@ -50,13 +55,41 @@ impl Session<'_> {
                     Effect::Write { store, after, .. } => Some(self.sight(*store, after, Seen::Now)),
                     _ => None,
                 };
+                tracing::info!(effect = name, ?how, "effect done");
                 self.note(Body::Done { intent, now, how })?;
                 Ok(event)
             }
             Err(error) => {
-                self.note(Body::Failed { intent, reason: error_chain(&error) })?;
-                Err(error)
+                let reason = error_chain(&error);
+                tracing::warn!(effect = name, reason, "effect failed");
+                self.note(Body::Failed { intent, reason })?;
+                match error {
+                    // The record has the figures; the machine stands still until a person has looked.
+                    EngineError::ErrorsRose { .. } => Ok(Event::ReloadStopped { member: None }),
+                    error => Err(error),
+                }
             }
+        }
+    }
+
+    /// What an effect does, for the person who watches.
+    pub(crate) fn effect_words(&self, effect: &Effect) -> String {
+        match effect {
+            Effect::StageCandidate { key } => format!("generate {key} and store it where applications do not look"),
+            Effect::Write { store, after, .. } => {
+                let location = self.views.get(usize::from(store.0)).map_or("the store", |view| view.location.as_str());
+                format!("write {location}: {}", world::configuration_words(after))
+            }
+            Effect::Reload { scope: ReloadScope::All, .. } => "reload the members".into(),
+            Effect::Reload { .. } => "reload the members that did not show what they must".into(),
+            Effect::Sweep { gate } => format!("{}: ask whether {}", crate::words::gate(gate.name), gate_demand(gate)),
+            Effect::StampT0 => "stamp T0: from now on the drain counts".into(),
+            Effect::ObserveDrain { key, .. } => format!("look whether sessions are still opened under {key}"),
+            Effect::Close { leaving: Leaving::Escrow { key, .. } } => format!("close: {key} goes to escrow"),
+            Effect::Close { .. } => "close".into(),
+            Effect::Destroy { key } => format!("destroy {key}"),
+            Effect::DiscardCandidate { key } => format!("discard {key}"),
+            _ => effect_name(effect),
         }
     }
 
@@ -177,7 +210,7 @@ impl Session<'_> {
     }
 
     /// Asks everybody whatever the gate demands.
-    async fn sweep_for(&mut self, gate: &keyroll_rotation::gate::Gate) -> Result<(Event, Completion), EngineError> {
+    async fn sweep_for(&mut self, gate: &Gate) -> Result<(Event, Completion), EngineError> {
         let swept = self.sweep(gate).await?;
         Ok((Event::Swept(swept), Completion::Now))
     }
@@ -187,32 +220,45 @@ impl Session<'_> {
         self.read_counters(key).await?;
         let now = self.now().await?;
         let window = self.drain_window();
-        let observation = self.drain_book(key)?.observe(Timestamp(since.0), window);
+        let book = self.drain_book(key)?;
+        let unbounded = self
+            .machine()
+            .is_some_and(|machine| machine.settings.max_lifetime.is_none() && machine.settings.idle_lifetime.is_none());
+        let observation = match unbounded {
+            true => book.renewed(Timestamp(since.0), window),
+            false => book.observe(Timestamp(since.0), window),
+        };
         Ok((Event::DrainObserved { observation, now }, Completion::Now))
     }
 
     /// One reading of every member's counter, kept in the state folder.
     pub(crate) async fn read_counters(&mut self, key: KeyId) -> Result<(), EngineError> {
         let Some(witness) = self.engine.assembly.drain.clone() else { return Ok(()) };
-        let label = self.mark(key).fingerprint.map(|fingerprint| fingerprint.to_string());
+        let labelled = |key: KeyId| (key, self.mark(key).fingerprint.map(|fingerprint| fingerprint.to_string()));
+        let (outgoing, incoming) = (labelled(key), self.machine().map(|machine| labelled(machine.incoming)));
         let listed = sweep::list(&self.engine.assembly.consumers).await?;
-        let mut runs = std::collections::BTreeMap::new();
-        for one in &listed {
-            let opened = match witness.read(&one.member).await {
-                Ok(Some(counts)) if counts.boot == one.member.boot => counts
-                    .by_label
-                    .iter()
-                    .find(|(name, _)| Some(name) == label.as_ref() || *name == key.to_string())
-                    .map(|(_, count)| *count),
-                Ok(_) => None,
-                Err(error) => {
-                    tracing::info!(%error, "a counter could not be read");
-                    None
-                }
-            };
-            let name = format!("{}/{}/{}", one.consumer, one.member.id.0, one.member.boot.0);
-            runs.insert(name, RunReading { opened, started_at: one.member.started_at });
-        }
+        let (witness, outgoing, incoming) = (&witness, &outgoing, &incoming);
+        let runs = stream::iter(listed)
+            .map(|one| async move {
+                let (opened, renewed) = match witness.read(&one.member).await {
+                    Ok(Some(counts)) => {
+                        let count = |(key, label): &(KeyId, Option<String>)| {
+                            opened_by(&counts, &one.member, *key, label.as_deref())
+                        };
+                        (count(outgoing), incoming.as_ref().and_then(count))
+                    }
+                    Ok(None) => (None, None),
+                    Err(error) => {
+                        tracing::info!(%error, "a counter could not be read");
+                        (None, None)
+                    }
+                };
+                let name = format!("{}/{}/{}", one.consumer, one.member.id.0, one.member.boot.0);
+                (name, RunReading { opened, renewed, started_at: one.member.started_at })
+            })
+            .buffer_unordered(self.engine.assembly.policy.concurrency.max(1))
+            .collect()
+            .await;
         let at = Timestamp(self.now().await?.0);
         let mut book = self.drain_book(key)?;
         book.push(Reading { at, runs });
@@ -400,6 +446,31 @@ pub(crate) fn effect_name(effect: &Effect) -> String {
         Effect::DiscardCandidate { key } => format!("discard {key}"),
         _ => "do what this release does not know".into(),
     }
+}
+
+/// How many sessions this run of the member opened under a key, which it names by fingerprint or by id.
+pub(crate) fn opened_by(counts: &OpenedCounts, member: &Member, key: KeyId, label: Option<&str>) -> Option<u64> {
+    if counts.boot != member.boot {
+        return None;
+    }
+    let series = counts.by_label.iter().find(|(name, _)| Some(name.as_str()) == label || *name == key.to_string());
+    series.map(|(_, count)| *count)
+}
+
+/// What a gate demands of every member, as it follows "whether" and a colon.
+pub(crate) fn gate_demand(gate: &Gate) -> String {
+    let list = |keys: &BTreeSet<KeyId>| keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+    let mut demands = Vec::new();
+    if !gate.rejects.is_empty() {
+        demands.push(format!("rejects {}", list(&gate.rejects)));
+    }
+    if !gate.accepts.is_empty() {
+        demands.push(format!("accepts {}", list(&gate.accepts)));
+    }
+    if let Some(key) = gate.mints {
+        demands.push(format!("mints under {key}"));
+    }
+    format!("every member {}", demands.join(", "))
 }
 
 /// An error and what caused it, in one line.

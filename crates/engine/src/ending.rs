@@ -30,11 +30,10 @@ impl Engine {
         }
     }
 
-    /// What clients will notice, with the number of sessions that end, where somebody knows it.
-    pub async fn clients_notice(&self, mode: Mode) -> String {
-        let notice = crate::plan::clients_notice(mode);
-        if matches!(mode, Mode::Staged | Mode::Standby) {
-            return notice.to_owned();
+    /// What clients will notice, with the number of sessions that end, where the mode ends any and something counts them.
+    pub(crate) async fn with_number(&self, notice: String, mode: Mode) -> String {
+        if matches!(mode, Mode::Staged | Mode::Standby) || self.assembly.session_count.is_none() {
+            return notice;
         }
         format!("{notice}; {}", self.sessions_alive().await.words())
     }

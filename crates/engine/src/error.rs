@@ -27,7 +27,7 @@ pub enum EngineError {
         report: Box<PreflightReport>,
     },
     /// The plan was made for another world.
-    #[error("the plan is stale, nothing was changed; what differs: {difference}")]
+    #[error("the plan is stale, nothing was changed; what differs:\n{difference}")]
     StalePlan {
         /// Line by line.
         difference: String,
@@ -105,9 +105,21 @@ pub enum EngineError {
     /// Ctrl-C; within the engine only, callers get an outcome.
     #[error("interrupted; what was done is recorded, and the same command goes on from there")]
     Interrupted,
+    /// More requests fail than before a roll; within the engine only, callers get an outcome.
+    #[error("{found}; the roll stands still")]
+    ErrorsRose {
+        /// How many, and how many before.
+        found: String,
+    },
     /// A request from elsewhere is to be taken first; within the engine only.
     #[error("a request from elsewhere is taken first")]
     RequestWaits,
+    /// Somebody wrote beside the key since it was proven; within the engine only.
+    #[error("{location} was written by somebody else, so what was proven is proven again first; nothing was written")]
+    Moved {
+        /// Where.
+        location: String,
+    },
     /// The machine and the driver disagree; a defect.
     #[error("a defect in keyroll: the driver did what the rotation did not expect; it has stopped, and can be resumed")]
     Defect(#[source] Illegal),

@@ -1,21 +1,29 @@
 //! Why it waits, in words and figures that a person can act on. Members have their names here, and only here.
 
 use keyroll_rotation::gate::{Ability, Answer, GateName, Readiness, Unproven};
-use keyroll_rotation::{Naysayer, Wait};
+use keyroll_rotation::{Halt, Naysayer, Wait};
 
-use crate::clock::calendar;
+use crate::clock::{calendar, spoken};
 use crate::report::{NaysayerReport, UnprovenMember, WaitReport, Who};
 use crate::session::Session;
 
 impl Session<'_> {
     /// The machine's answer with the names of members.
     pub(crate) fn report_wait(&self, wait: &Wait) -> WaitReport {
-        let names = Names { roster: &self.roster, consumers: &self.engine.consumer_names() };
-        names.report(wait)
+        let (consumers, stores) = (self.engine.consumer_names(), self.engine.locations());
+        let names = Names { roster: &self.roster, consumers: &consumers, stores: &stores };
+        names.report(wait, self.machine().and_then(|machine| machine.halt.as_ref()))
+    }
+
+    /// What there is to decide where it stands still.
+    pub(crate) fn decision(&self, halt: &Halt) -> String {
+        let (consumers, stores) = (self.engine.consumer_names(), self.engine.locations());
+        Names { roster: &self.roster, consumers: &consumers, stores: &stores }.decision(halt)
     }
 
     pub(crate) fn unproven_members(&self, unproven: &[Unproven]) -> Vec<UnprovenMember> {
-        let names = Names { roster: &self.roster, consumers: &self.engine.consumer_names() };
+        let (consumers, stores) = (self.engine.consumer_names(), self.engine.locations());
+        let names = Names { roster: &self.roster, consumers: &consumers, stores: &stores };
         unproven.iter().map(|one| names.unproven(one)).collect()
     }
 }
@@ -24,14 +32,58 @@ impl Session<'_> {
 pub(crate) struct Names<'a> {
     pub(crate) roster: &'a crate::roster::Roster,
     pub(crate) consumers: &'a [String],
+    pub(crate) stores: &'a [String],
 }
 
 impl Names<'_> {
-    pub(crate) fn report(&self, wait: &Wait) -> WaitReport {
+    pub(crate) fn report(&self, wait: &Wait, halt: Option<&Halt>) -> WaitReport {
+        let mut naysayers: Vec<_> = wait.naysayers.iter().map(|naysayer| self.naysayer(naysayer)).collect();
+        if let Some(halt) = halt
+            && let Some(human) = naysayers.iter_mut().find(|naysayer| naysayer.who == Who::Human)
+        {
+            human.text = self.decision(halt);
+        }
         WaitReport {
             stage: crate::words::stage(wait.stage).to_owned(),
-            naysayers: wait.naysayers.iter().map(|naysayer| self.naysayer(naysayer)).collect(),
+            naysayers,
             come_back_at: wait.again_at.map(calendar),
+        }
+    }
+
+    /// What there is to decide where it stands still, with the commands for it.
+    fn decision(&self, halt: &Halt) -> String {
+        match halt {
+            Halt::Paused => "it is paused: `keyroll resume`, or `keyroll rollback`".to_owned(),
+            Halt::ForeignWrite { found, .. } => {
+                let what = crate::status::halt_words(halt, self.stores);
+                let overwrite = "`keyroll resume --overwrite-foreign-write` writes what should be there over it";
+                let adopt = match found {
+                    Some(_) => {
+                        "; `keyroll resume --adopt-foreign-write` goes on from what is there, and is the safe way if \
+                         processes have read it already"
+                    }
+                    None => "",
+                };
+                format!("{what}. Find out who wrote it. Put it back as it was; or {overwrite}{adopt}")
+            }
+            Halt::ReloadStopped { member: Some(index) } => {
+                let name =
+                    self.roster.get(*index).map_or_else(|| format!("member {}", index.0), |run| run.member.0.clone());
+                format!(
+                    "`{name}` did not come back from its reload as it should: mend it, then `keyroll resume`, or \
+                     `keyroll rollback`. `keyroll reload --member {name}` reloads it once more"
+                )
+            }
+            Halt::ReloadStopped { member: None } => {
+                "a reload failed, or requests fail since: mend that, then `keyroll resume`, or `keyroll rollback`"
+                    .to_owned()
+            }
+            Halt::LaggardsRemain => {
+                "members stayed unproven after every allowed reload: mend them, then `keyroll resume`, \
+                                     or `keyroll rollback`. `keyroll reload --laggards` reloads them once more"
+                    .to_owned()
+            }
+            _ => crate::status::halt_words(halt, self.stores),
         }
     }
 
@@ -111,7 +163,7 @@ impl Names<'_> {
             Unproven::Settling { until } => UnprovenMember {
                 member: None,
                 consumer: None,
-                why: format!("a member could still boot from an older version until {}", calendar(*until)),
+                why: format!("a member could still boot from an older version until {}", spoken(calendar(*until))),
             },
             _ => UnprovenMember {
                 member: None,
@@ -127,35 +179,6 @@ impl WaitReport {
     pub(crate) fn needs_a_person(&self) -> bool {
         self.naysayers.iter().any(|naysayer| matches!(naysayer.who, Who::Human | Who::Safety))
     }
-
-    /// In one paragraph.
-    pub(crate) fn words(&self) -> String {
-        let mut words = Vec::new();
-        for naysayer in &self.naysayers {
-            let mut text = match naysayer.until {
-                Some(until) => format!("{} until {until}", naysayer.text),
-                None => naysayer.text.clone(),
-            };
-            let named: Vec<_> = naysayer
-                .members
-                .iter()
-                .take(NAMED)
-                .map(|one| match &one.member {
-                    Some(name) => format!("{name}: {}", one.why),
-                    None => one.why.clone(),
-                })
-                .collect();
-            if !named.is_empty() {
-                text.push_str(&format!(" ({}", named.join("; ")));
-                if naysayer.members.len() > NAMED {
-                    text.push_str(&format!("; and {} more", naysayer.members.len() - NAMED));
-                }
-                text.push(')');
-            }
-            words.push(text);
-        }
-        words.join("; ")
-    }
 }
 
 fn gate_words(gate: GateName) -> &'static str {
@@ -165,6 +188,3 @@ fn gate_words(gate: GateName) -> &'static str {
         GateName::G3 => "G3 (every member rejects the old key)",
     }
 }
-
-/// How many members a sentence names.
-const NAMED: usize = 5;

@@ -8,6 +8,8 @@ use std::fmt;
 use keyroll_rotation::{Epoch, RotationId};
 use serde::{Deserialize, Serialize};
 
+use crate::clock::spoken;
+
 /// Who holds the lock.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -38,7 +40,12 @@ impl fmt::Display for LockHolder {
         write!(
             f,
             "`{}` on {} (process {}) has been running `{}` since {}, rotation {}",
-            self.holder, self.host, self.pid, self.operation, self.since, self.rotation
+            self.holder,
+            self.host,
+            self.pid,
+            self.operation,
+            spoken(self.since),
+            self.rotation
         )
     }
 }

@@ -5,17 +5,54 @@
 
 use std::collections::BTreeSet;
 
-use keyroll_keyring::{KeyId, Secret};
-use keyroll_rotation::{Candidate, Mode, Opening, Rotation};
+use keyroll_keyring::{Key, KeyId, KeyState, Secret};
+use keyroll_rotation::{Candidate, Direction, Millis, Mode, Opening, Rotation, WorldConfiguration};
 
 use crate::clock::{calendar, millis};
+use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::hooks::Moment;
 use crate::journal::{Body, HumanAction, Why};
-use crate::report::Resumed;
+use crate::report::{Notice, Resumed};
 use crate::request::{RevokeRequest, StoreLeak};
 use crate::session::{Change, Session};
-use crate::stamp::OpenRotation;
+use crate::stamp::{OpenRotation, StampBody};
 use crate::world;
+
+impl Engine {
+    /// What the machine is told of the world; a plan is made from the same.
+    pub(crate) fn opening(
+        &self,
+        stamp: &StampBody,
+        mode: Mode,
+        outgoing: KeyId,
+        stores: Vec<WorldConfiguration>,
+        compromised: &BTreeSet<KeyId>,
+        now: Millis,
+    ) -> Opening {
+        let standby = stamp.standby.filter(|standby| {
+            mode != Mode::Standby
+                && !compromised.contains(standby)
+                && stores.iter().all(|store| store.accept.contains(standby))
+        });
+        let (incoming, candidate) = match standby {
+            Some(standby) => (standby, Candidate::Standby),
+            None => (stamp.ledger.next(), Candidate::Fresh),
+        };
+        // Only keys that are somewhere can be compromised in this rotation; the ledger remembers the others.
+        let present: BTreeSet<KeyId> = stores.iter().flat_map(|store| store.accept.iter().copied()).collect();
+        Opening {
+            mode,
+            outgoing,
+            incoming,
+            candidate,
+            compromised: compromised.intersection(&present).copied().collect(),
+            stores,
+            settings: self.assembly.policy.settings.clone(),
+            now,
+        }
+    }
+}
 
 impl Session<'_> {
     /// Opens a rotation from the world as it is, and gives keys that were there before Keyroll their ids.
@@ -56,29 +93,10 @@ impl Session<'_> {
                 compromised.extend(stores.iter().flat_map(|store| store.accept.iter().copied()));
             }
         }
-        let standby = self.stamp.standby.filter(|standby| {
-            mode != Mode::Standby
-                && !compromised.contains(standby)
-                && stores.iter().all(|store| store.accept.contains(standby))
-        });
-        let (incoming, candidate) = match standby {
-            Some(standby) => (standby, Candidate::Standby),
-            None => (self.stamp.ledger.next(), Candidate::Fresh),
-        };
         let now = self.now().await?;
-        // Only keys that are somewhere can be compromised in this rotation; the ledger remembers the others.
-        let present: BTreeSet<KeyId> = stores.iter().flat_map(|store| store.accept.iter().copied()).collect();
-        let machine = Rotation::open(Opening {
-            mode,
-            outgoing,
-            incoming,
-            candidate,
-            compromised: compromised.intersection(&present).copied().collect(),
-            stores,
-            settings: engine.assembly.policy.settings.clone(),
-            now,
-        })
-        .map_err(EngineError::Refused)?;
+        let opening = engine.opening(&self.stamp, mode, outgoing, stores, &compromised, now);
+        let incoming = opening.incoming;
+        let machine = Rotation::open(opening).map_err(EngineError::Refused)?;
         let id = match &self.stamp.lock {
             Some(lock) if self.stamp.open.as_ref().is_none_or(|open| open.id != lock.rotation) => lock.rotation.clone(),
             _ => engine.new_rotation_id()?,
@@ -106,6 +124,14 @@ impl Session<'_> {
         self.note(body)?;
         self.note_state()?;
         self.commit_stamp().await?;
+        if let Some(open) = self.open() {
+            engine.observer.notice(&Notice::TakenUp {
+                rotation: open.id.clone(),
+                mode,
+                stage: open.machine.stage,
+                resumed: Resumed::New,
+            });
+        }
         self.publish(None)
     }
 
@@ -134,29 +160,41 @@ impl Session<'_> {
         Ok(())
     }
 
-    /// The operator's own copy of the key that the rotation began with; it must be that key, by fingerprint.
+    /// The operator's own copy of the key that is to be rolled back onto; it must be that key, by fingerprint.
+    ///
+    /// Everything is checked before anything is written, so that a key which must not return does not even reach a store.
     pub(crate) async fn take_own_copy(&mut self, copy: &Secret, why: &Why) -> Result<(), EngineError> {
         let Some(machine) = self.machine() else { return Err(self.engine.nothing_open("roll back")) };
-        let wanted = machine.outgoing;
-        let key = self.engine.assembly.profile.key_from_field(wanted, copy)?;
-        let fingerprints = &self.engine.assembly.fingerprints;
-        let given = fingerprints.of(key.parts());
-        let known = self.mark(wanted);
-        let same = match (&given, &known.fingerprint) {
-            (Some(given), Some(known)) => given == known,
-            // A weak key has no fingerprint; it can only be compared with the bytes that are still there.
-            _ => self
-                .materials
-                .get(wanted)
-                .is_some_and(|there| fingerprints.blind(there.parts()) == fingerprints.blind(key.parts())),
-        };
-        if !same {
-            return Err(EngineError::RefusedBecause {
-                reason: format!("the key that was given is not {wanted}: its fingerprint is another one"),
-            });
+        let wanted = going_back_onto(machine);
+        let refuse = |reason: String| Err(EngineError::RefusedBecause { reason });
+        let state = self.stamp.ledger.get(wanted).map(|known| known.state);
+        if machine.compromised.contains(&wanted) || state == Some(KeyState::Compromised) {
+            return refuse(format!("{wanted} is compromised; there is no way back onto it, whoever has a copy"));
         }
+        if machine.destroyed.contains(&wanted) || state == Some(KeyState::Destroyed) {
+            return refuse(format!("{wanted} is destroyed; there is only the way forward: `keyroll rotate`"));
+        }
+        let in_use = machine.stores.iter().all(|store| store.accept.contains(&wanted));
+        let (key, form) = match (self.is_copy_of(wanted, copy)?, copy.stripped()) {
+            (Some(key), _) => (key, Form::AsItIs),
+            // Files that people make end with a newline. The fingerprint tells whether the key does.
+            (None, Some(stripped)) => match self.is_copy_of(wanted, &stripped)? {
+                Some(key) => (key, Form::Stripped),
+                None => return refuse(not_the_key(wanted)),
+            },
+            (None, None) => return refuse(not_the_key(wanted)),
+        };
+        if form == Form::Stripped {
+            self.caution(format!("a newline or spaces stand around the copy of {wanted}; it was taken without them"));
+        }
+        let fingerprints = &self.engine.assembly.fingerprints;
         let parts = world::hidden_parts(&world::hide(&key, "", None));
         self.materials.insert(fingerprints, wanted, parts);
+        let action = HumanAction::RollbackWithOwnCopy { key: self.mark(wanted) };
+        self.note(Body::Human { action, why: why.clone() })?;
+        if in_use {
+            return Ok(());
+        }
         let rotation = self.rotation_id();
         let change: Change<'_> = &|document, materials| {
             let there = document.pending.iter().chain(&document.escrow).any(|hidden| hidden.id == wanted);
@@ -168,9 +206,52 @@ impl Session<'_> {
             Ok(())
         };
         for place in 0..self.views.len() {
+            self.hook("store own copy", Moment::Before);
             self.commit(place, None, change).await?;
+            self.hook("store own copy", Moment::After);
         }
-        let action = HumanAction::RollbackWithOwnCopy { key: known };
-        self.note(Body::Human { action, why: why.clone() }).map(drop)
+        Ok(())
     }
+
+    /// The copy as a key, if it is `wanted`.
+    fn is_copy_of(&self, wanted: KeyId, copy: &Secret) -> Result<Option<Key>, EngineError> {
+        let key = match self.engine.assembly.profile.key_from_field(wanted, copy) {
+            Ok(key) => key,
+            // What can't even be decoded may be right without the newline behind it.
+            Err(_) if copy.stripped().is_some() => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let fingerprints = &self.engine.assembly.fingerprints;
+        let same = match (fingerprints.of(key.parts()), self.mark(wanted).fingerprint) {
+            (Some(given), Some(known)) => given == known,
+            // A weak key has no fingerprint; it can only be compared with the bytes that are still there.
+            _ => self
+                .materials
+                .get(wanted)
+                .is_some_and(|there| fingerprints.blind(there.parts()) == fingerprints.blind(key.parts())),
+        };
+        Ok(same.then_some(key))
+    }
+}
+
+/// The key that the rotation began with, whichever way it goes now.
+pub(crate) fn going_back_onto(machine: &Rotation) -> KeyId {
+    match machine.direction {
+        Direction::Forward => machine.outgoing,
+        // Once it goes back, the roles are exchanged; a candidate that is only withdrawn never had the other's role.
+        Direction::Back if machine.promotion_attempted => machine.incoming,
+        Direction::Back => machine.outgoing,
+    }
+}
+
+/// How the copy was written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Form {
+    AsItIs,
+    /// With whitespace around it that is not part of the key.
+    Stripped,
+}
+
+fn not_the_key(wanted: KeyId) -> String {
+    format!("the key that was given is not {wanted}: its fingerprint is another one, or it has none to compare")
 }

@@ -4,7 +4,7 @@ use keyroll_rotation::{RotationId, Stage};
 use serde::Serialize;
 
 use crate::lock::LockHolder;
-use crate::report::WaitReport;
+use crate::report::{KeyRejected, WaitReport};
 
 /// What came of a request that was carried out as far as it could be.
 #[derive(Clone, Debug, Serialize)]
@@ -23,9 +23,11 @@ pub struct Outcome {
     pub next: Option<String>,
     /// Who says no, where it waits.
     pub wait: Option<WaitReport>,
-    /// Who holds the lock, with exit 6.
+    /// Who drives and will take the request, where it was left for somebody.
     pub holder: Option<LockHolder>,
-    /// For emergencies: a text for the people affected.
+    /// For emergencies: who was shown to reject each key that had leaked.
+    pub rejected: Vec<KeyRejected>,
+    /// For emergencies that have come to their end: a text for the people affected.
     pub announcement: Option<String>,
 }
 
@@ -84,6 +86,7 @@ impl Outcome {
             next: None,
             wait: None,
             holder: None,
+            rejected: Vec::new(),
             announcement: None,
         }
     }

@@ -1,18 +1,21 @@
 //! A plan: what a rotation will write, reload and ask, in order, and the world that it was made for.
 //!
-//! The hash covers the observed world without the names of members, so that a scale-up does not make a plan stale.
+//! The steps are the machine's own, put into words; nothing here knows the protocol. The hash covers the observed world without the names of members, so that a scale-up does not make a plan stale.
 
 use keyroll_keyring::KeyId;
-use keyroll_rotation::{DrainRule, Millis, Mode, ReloadNeed, Stage, WorldConfiguration};
+use keyroll_rotation::plan::{ClientImpact, Plan, Planned, PlannedLeaving, WaitsFor};
+use keyroll_rotation::{DrainRule, Millis, Mode, Stage};
 use serde::{Deserialize, Serialize};
 
+use crate::affected::{KeySessions, ending};
 use crate::clock::{calendar, millis};
+use crate::effects::gate_demand;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::preflight::Sighting;
 use crate::report::SCHEMA_VERSION;
-use crate::stamp::StampBody;
-use crate::world::{FieldsSay, StoreView};
+use crate::sweep;
+use crate::world::{self, FieldsSay, StoreView};
 
 /// A plan, as `plan -o` writes it and `rotate PLAN` reads it.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
@@ -29,10 +32,14 @@ pub struct PlanDocument {
     pub made_at: jiff::Timestamp,
     /// Writes, reloads and gates, in order.
     pub steps: Vec<PlannedStep>,
+    /// The time, in milliseconds, that no luck can shorten; the reloads come on top.
+    pub at_least_ms: u64,
     /// The earliest end, if it were started when the plan was made.
     pub earliest_end: jiff::Timestamp,
     /// What clients will notice.
     pub clients_notice: String,
+    /// For modes that end sessions: what is known of them, by key.
+    pub sessions: Vec<KeySessions>,
     /// The world for which it was made, in lines that can be compared.
     pub world: Vec<String>,
     /// SHA-256 of the world.
@@ -61,27 +68,56 @@ impl Engine {
         let sighting = self.sight_keys(&views);
         let configuration = match sighting.stores.first() {
             Some(FieldsSay::Configuration(configuration)) => configuration.clone(),
+            Some(FieldsSay::Foreign(found)) if sighting.stamp.unfinished().is_none() => {
+                return Err(EngineError::RefusedBecause {
+                    reason: format!("{}: {found}; mend it by hand, nothing is guessed", views[0].location),
+                });
+            }
             Some(FieldsSay::Foreign(found)) => {
                 return Err(EngineError::Foreign { location: views[0].location.clone(), found: found.clone() });
             }
             None => return Err(EngineError::RefusedBecause { reason: "the configuration names no store".into() }),
         };
-        let mut members = 0;
-        for consumer in &self.assembly.consumers {
-            members += consumer.fleet.members().await?.len();
-        }
+        let listed = sweep::list(&self.assembly.consumers).await?;
         let made_at = millis(self.store(0)?.now().await?);
-        let steps = self.planned_steps(mode, &configuration, &sighting.stamp, members);
-        let total: u64 = steps.iter().map(|step| step.at_least_ms).sum();
+        let stores: Vec<_> = sighting.stores.iter().filter_map(|said| said.configuration().cloned()).collect();
+        let outgoing = configuration.active;
+        let compromised = sighting.stamp.ledger.compromised();
+        let opening = self.opening(&sighting.stamp, mode, outgoing, stores, &compromised, made_at);
+        let plan = Plan::of(&opening).map_err(EngineError::Refused)?;
+        let mut steps = self.in_words(&plan, listed.len());
+        let mut at_least = plan.at_least;
+        let ending = ending(&opening.stores, Some(opening.incoming));
+        let names: Vec<_> = ending.iter().map(ToString::to_string).collect();
+        let sessions = match mode {
+            Mode::Staged | Mode::Standby => Vec::new(),
+            _ => self.sessions_under(&sighting.stamp, &ending, &listed).await,
+        };
+        if let Some((opens, _)) = self.window_closed().filter(|(opens, _)| *opens < jiff::Timestamp::MAX) {
+            let left = opens.as_millisecond().saturating_sub(calendar(made_at).as_millisecond());
+            let left = u64::try_from(left).unwrap_or(0);
+            at_least = Millis(at_least.0.saturating_add(left));
+            steps.insert(
+                0,
+                PlannedStep {
+                    stage: crate::words::stage(Stage::Planned).to_owned(),
+                    kind: "wait".to_owned(),
+                    what: format!("until the policy's window opens at {opens}"),
+                    at_least_ms: left,
+                },
+            );
+        }
         let world = self.world_lines(&views, &sighting);
         Ok(PlanDocument {
             schema_version: SCHEMA_VERSION,
             name: self.assembly.name.clone(),
             mode,
             made_at: calendar(made_at),
-            earliest_end: calendar(made_at.after(Millis(total))),
+            at_least_ms: at_least.0,
+            earliest_end: calendar(made_at.after(at_least)),
             steps,
-            clients_notice: self.clients_notice(mode).await,
+            clients_notice: self.with_number(clients_notice(plan.clients, &names.join(" and ")), mode).await,
+            sessions,
             world_hash: hash(&world),
             world,
         })
@@ -102,7 +138,7 @@ impl Engine {
         if difference.is_empty() {
             difference.push("the document itself was edited".into());
         }
-        Err(EngineError::StalePlan { difference: difference.join("; ") })
+        Err(EngineError::StalePlan { difference: difference.join("\n") })
     }
 
     pub(crate) fn world_hash(&self, views: &[StoreView]) -> String {
@@ -138,101 +174,79 @@ impl Engine {
         lines
     }
 
-    fn planned_steps(
-        &self,
-        mode: Mode,
-        configuration: &WorldConfiguration,
-        stamp: &StampBody,
-        members: usize,
-    ) -> Vec<PlannedStep> {
-        let settings = &self.assembly.policy.settings;
-        let stores = self.assembly.stores.len();
-        let old = configuration.active;
-        let fresh = stamp.standby.is_none() || mode == Mode::Standby;
-        let new = if fresh { stamp.ledger.next() } else { stamp.standby.unwrap_or_else(|| stamp.ledger.next()) };
-        let mut steps = Vec::new();
-        let mut step = |stage: Stage, kind: &str, what: String, at_least: u64| {
-            steps.push(PlannedStep {
-                stage: crate::words::stage(stage).to_owned(),
-                kind: kind.to_owned(),
-                what,
-                at_least_ms: at_least,
-            });
-        };
-        let change = |stage: Stage, what: String, gate: &str, step: &mut dyn FnMut(Stage, &str, String, u64)| {
-            step(stage, "write", format!("{what}, in {stores} store(s)"), 0);
-            if settings.reload == ReloadNeed::Needed {
-                step(stage, "reload", format!("{members} members, each proven before the next"), 0);
+    /// The machine's own plan in words: with the names of stores, and with what is known of the fleet.
+    fn in_words(&self, plan: &Plan, members: usize) -> Vec<PlannedStep> {
+        plan.steps.iter().map(|step| self.step_in_words(plan, &step.what, step.stage, members)).collect()
+    }
+
+    fn step_in_words(&self, plan: &Plan, planned: &Planned, stage: Stage, members: usize) -> PlannedStep {
+        let (old, new) = (plan.outgoing, plan.incoming);
+        let (kind, what, at_least) = match planned {
+            Planned::StageCandidate { key } => {
+                ("write", format!("{key} is generated and stored where applications do not look"), Millis(0))
             }
-            step(stage, "gate", gate.to_owned(), settings.settle.0);
-        };
-        if fresh {
-            step(Stage::Staged, "write", format!("{new} is generated and stored, hidden from applications"), 0);
-        }
-        let both = format!("every member accepts {old} and {new}");
-        let only = format!("every member rejects {old} and accepts {new}");
-        match mode {
-            Mode::Staged | Mode::Accelerated | Mode::Standby => {
-                if fresh {
-                    change(
-                        Stage::Accepting,
-                        format!("{old} active, {new} accepted"),
-                        &format!("G1: {both}"),
-                        &mut step,
-                    );
-                } else {
-                    step(Stage::Accepting, "gate", format!("G1: {both}"), 0);
-                }
+            Planned::Write { store, after, .. } => {
+                let location = self.locations().get(usize::from(store.0)).cloned().unwrap_or_default();
+                ("write", format!("{location}: {}", world::configuration_words(after)), Millis(0))
             }
-            _ => {}
-        }
-        match mode {
-            Mode::Staged => {
-                change(
-                    Stage::Promoting,
-                    format!("{new} active, {old} accepted"),
-                    &format!("G2: {both} and mints under {new}"),
-                    &mut step,
-                );
-                step(Stage::Draining, "stamp", "T0 is stamped".into(), 0);
-                let lifetime = settings.max_lifetime.or(settings.drain_limit).unwrap_or_default();
-                let evidence = match settings.drain {
-                    DrainRule::Counter => "then no session is opened under it any more",
-                    DrainRule::Rows => "then no row is left under it",
-                    _ => "the declared lifetime alone counts",
+            Planned::Reload if plan.mode == Mode::HardCutover => {
+                ("reload", format!("{members} members, all at once"), Millis(0))
+            }
+            Planned::Reload => ("reload", format!("{members} members, each proven before the next"), Millis(0)),
+            Planned::Gate { gate } => {
+                ("gate", format!("{}: {}", crate::words::gate(gate.name), gate_demand(gate)), Millis(0))
+            }
+            Planned::Wait { what: WaitsFor::Drain, at_least } => {
+                ("wait", format!("until sessions under {old} have run out"), *at_least)
+            }
+            Planned::Wait { what: WaitsFor::Escrow, at_least } => {
+                ("wait", format!("{old} is kept in escrow; `keyroll rollback` goes back to it"), *at_least)
+            }
+            Planned::Wait { at_least, .. } => {
+                ("wait", "until no member can start from an older version any more".to_owned(), *at_least)
+            }
+            Planned::StampT0 => ("stamp", format!("T0: from here on every member mints under {new}"), Millis(0)),
+            Planned::ObserveDrain { key, rule } => {
+                let what = match rule {
+                    DrainRule::Counter => format!("no session is opened under {key} any more"),
+                    DrainRule::Rows => format!("no row is left under {key}"),
+                    _ => format!("the declared lifetime alone says that no session under {key} is left"),
                 };
-                step(
-                    Stage::Draining,
-                    "wait",
-                    format!("sessions under {old} run out; {evidence}"),
-                    lifetime.after(settings.leeway).0,
-                );
-                change(Stage::Retiring, format!("{new} active, {old} not accepted"), &format!("G3: {only}"), &mut step);
+                ("gate", what, Millis(0))
             }
-            Mode::Cutover | Mode::Accelerated | Mode::HardCutover => {
-                change(Stage::CuttingOver, format!("{new} active and alone"), &format!("G3: {only}"), &mut step);
+            Planned::Close { leaving: PlannedLeaving::Escrow { key, .. } } => {
+                ("write", format!("{key} is moved to escrow"), Millis(0))
             }
-            _ => {}
+            Planned::Close { leaving: PlannedLeaving::Destroy { keys } } => {
+                let keys: Vec<_> = keys.iter().map(ToString::to_string).collect();
+                ("write", format!("{} is destroyed", keys.join(" and ")), Millis(0))
+            }
+            Planned::Destroy { key } => ("write", format!("{key} is destroyed"), Millis(0)),
+            _ => ("stamp", "the record is closed".to_owned(), Millis(0)),
+        };
+        PlannedStep {
+            stage: crate::words::stage(stage).to_owned(),
+            kind: kind.to_owned(),
+            what,
+            at_least_ms: at_least.0,
         }
-        if mode != Mode::Standby {
-            let until = settings.escrow.0 / 1000;
-            step(Stage::Closing, "write", format!("{old} is moved to escrow for {until} s, then destroyed"), 0);
-        }
-        steps
     }
 }
 
 /// What clients will notice.
-pub(crate) fn clients_notice(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Staged => "nothing: no session ends, and nobody logs in again",
-        Mode::Standby => "nothing",
-        Mode::Cutover => "every session under the old key ends; people log in again",
-        Mode::Accelerated => {
-            "every session under the old key ends at the second step; a login made during that roll may have to be repeated"
+pub(crate) fn clients_notice(impact: ClientImpact, old: &str) -> String {
+    match impact {
+        ClientImpact::Nothing => "nothing: no session ends, and nobody logs in again".to_owned(),
+        ClientImpact::UnrenewedEnd { permille } => format!(
+            "nothing, but for sessions that are not re-issued when the drain's limit is reached: at most {permille} of 1000"
+        ),
+        ClientImpact::AllEnd => {
+            format!("every session under {old} ends; during the roll, a login may have to be repeated")
         }
-        Mode::HardCutover => "every session ends; during the roll, logins may have to be repeated",
-        _ => "unknown",
+        ClientImpact::OldEnd => format!(
+            "every session under {old} ends at the second write; new ones are accepted everywhere from their first moment"
+        ),
+        _ => "unknown".to_owned(),
     }
 }
 

@@ -7,11 +7,13 @@ use std::collections::BTreeSet;
 
 use keyroll_adapters::Timestamp;
 use keyroll_adapters::stores::SwapStrength;
-use keyroll_keyring::profile::Slots;
-use keyroll_keyring::{Fields, Key, KeyId};
-use keyroll_rotation::gate::{Answer, Declared, EvidenceRule, Gate, GateName, MemberKind, Readiness};
+use keyroll_keyring::profile::{Contention, Slots};
+use keyroll_keyring::{Fields, KeyId};
+use keyroll_rotation::gate::{Declared, EvidenceLevel, EvidenceRule, Gate, GateName};
 use keyroll_rotation::{DrainRule, Mode, WorldConfiguration};
 
+use crate::assembly::Stickiness;
+use crate::calibration::{Calibration, Later, Mintable};
 use crate::clock::millis;
 use crate::effects::error_chain;
 use crate::engine::Engine;
@@ -204,6 +206,22 @@ impl Engine {
             ),
             (_, _) => checks.green("profile.slots", None, "there is a place for the new key beside the old one"),
         }
+        match (mode, profile.contention(), self.assembly.policy.stickiness) {
+            (Mode::Staged, Contention::BetweenActiveKeys, Stickiness::NotDeclared) => checks.red(
+                "profile.stickiness",
+                None,
+                "members with different active keys fight over one session of this framework: each gives it a new id, and \
+                 requests that are under way under the old one lose it",
+                STICKY_FIX,
+            ),
+            (Mode::Staged, Contention::BetweenActiveKeys, Stickiness::Declared) => checks.advice(
+                "profile.stickiness",
+                None,
+                "members with different active keys fight over one session; that users stay on one member is declared",
+                "see that the load balancer keeps them there until the roll is over",
+            ),
+            (_, _, _) => {}
+        }
         Some(configuration)
     }
 
@@ -229,6 +247,15 @@ impl Engine {
                 "declare `sessions.maxLifetime`, or `unbounded` with `drainLimit` and `leastReissued`",
             ),
         }
+        if settings.max_lifetime.is_none() && settings.drain == DrainRule::Lifetime {
+            checks.red(
+                "drain.evidence",
+                None,
+                "sessions live for ever, and the lifetime alone is to end the drain: it never would",
+                "say `drain: counter`, and configure `evidence.counter`",
+            );
+            return;
+        }
         match (settings.drain, &self.assembly.drain) {
             (DrainRule::Counter, None) => checks.red(
                 "drain.evidence",
@@ -240,8 +267,8 @@ impl Engine {
             (DrainRule::Rows, _) => checks.red(
                 "drain.evidence",
                 None,
-                "the drain is to end by a scan of rows, and this release has none",
-                "configure `evidence.counter`, or say `drain: lifetime`",
+                "the drain is to end by a scan of rows, and this release reads no server-side sessions",
+                "configure `evidence.counter`, or say `drain: lifetime` where the server enforces it",
             ),
             (DrainRule::Lifetime, _) => checks.advice(
                 "drain.evidence",
@@ -334,13 +361,39 @@ impl Engine {
         };
         let mut roster = Roster::default();
         let now = Timestamp(millis(self.clock.now()).0);
+        let mintable = match self.assembly.profile.codec() {
+            Some(_) => Mintable::Here,
+            None => Mintable::ByTheApplication,
+        };
         for showing in sweep::ask(listed, &mut roster, &inquiry, self.clock.as_ref(), now).await {
+            let later = match (showing.listed.member.started_at, self.assembly.policy.believed) {
+                (Some(_), _) => Later::ByStart,
+                (None, Some(EvidenceLevel::P0)) => Later::ByRollout,
+                (None, _) => Later::Never,
+            };
+            if let Some(residual) = showing.residual {
+                let found = format!(
+                    "its workers do not name themselves; with the probability {residual:.4} a stale one is never met"
+                );
+                let fix = "name each worker in a header: `probe.workerHeader`";
+                checks.advice("probe.workers", Some(&showing.listed.member.id.0), found, fix);
+            }
             for (observation, status) in showing.observations.iter().zip(&showing.status) {
                 let name = match &status.worker {
                     Some(worker) => format!("{} (worker {worker})", status.member),
                     None => status.member.clone(),
                 };
-                calibrated(&name, observation, status, configuration, &random, rule, checks);
+                let calibration = Calibration {
+                    name: &name,
+                    observation,
+                    status,
+                    later,
+                    configuration,
+                    random: &random,
+                    rule,
+                    mintable,
+                };
+                calibration.judge(checks);
             }
         }
     }
@@ -360,15 +413,10 @@ impl Engine {
             }
             Err(error) => checks.unknown("clock.skew", None, error_chain(&error), "make the store answer"),
         }
-        if let Some((until, reason)) = self
-            .assembly
-            .policy
-            .window
-            .as_ref()
-            .and_then(|window| window.closed_until(crate::clock::calendar(millis(self.clock.now()))))
-        {
+        if let Some((until, reason)) = self.window_closed() {
             let found = format!("{reason}; the window opens at {until}");
-            checks.advice("policy.window", None, found, "an operator may rotate at any time; a schedule waits");
+            let fix = "`keyroll rotate` waits for it unless `--outside-window` is named; `keyroll revoke` never waits";
+            checks.advice("policy.window", None, found, fix);
         }
     }
 
@@ -400,105 +448,9 @@ impl Engine {
     }
 }
 
-fn calibrated(
-    name: &str,
-    observation: &keyroll_rotation::gate::Observation,
-    status: &crate::report::MemberStatus,
-    configuration: &WorldConfiguration,
-    random: &Key,
-    rule: EvidenceRule,
-    checks: &mut Checks,
-) {
-    let object = Some(name);
-    match (observation.readiness, observation.kind) {
-        (Readiness::Unready, _) => {
-            checks.unknown(
-                "member.ready",
-                object,
-                "it is not ready, so it can't be asked",
-                "repair it, or take it away",
-            );
-            return;
-        }
-        (Readiness::Terminating, _) => {
-            checks.advice("member.ready", object, "it is on its way out", "it has to be gone before a gate passes");
-            return;
-        }
-        (Readiness::Ready, MemberKind::Worker) => {
-            checks.green("member.ready", object, "a worker; its own report or its start time proves it");
-            return;
-        }
-        (Readiness::Ready, MemberKind::Serving) => {}
-    }
-    let of = |id: KeyId| status.keys.iter().find(|key| key.key == id);
-    let detail = |id: KeyId| of(id).map(|key| key.detail.clone()).filter(|detail| !detail.is_empty());
-    let said = |id: KeyId, words: &str| match detail(id) {
-        Some(detail) => format!("{words} ({detail})"),
-        None => words.to_owned(),
-    };
-    let mut good = true;
-    for id in &configuration.accept {
-        match of(*id).map_or(Answer::Unknown, |key| key.accepts) {
-            Answer::Yes => {}
-            Answer::No => {
-                good = false;
-                let words = format!("a session under {id}, which is in use, is rejected");
-                let fix = "the probe's format does not fit the application: check cookie name, salt, digest and path";
-                checks.red("probe.calibration", object, said(*id, &words), fix);
-            }
-            Answer::Unknown if rule == EvidenceRule::Weak => {}
-            Answer::Unknown => {
-                good = false;
-                let words = format!("nothing shows whether a session under {id} is accepted");
-                let fix = "configure `probe`, or go on with weaker proof by name: `--evidence weak`";
-                checks.unknown("probe.calibration", object, said(*id, &words), fix);
-            }
-        }
-    }
-    match of(random.id()).map_or(Answer::Unknown, |key| key.accepts) {
-        Answer::No => {}
-        Answer::Yes => {
-            good = false;
-            let fix = "probe a page that needs a session, or describe better what a rejected session looks like";
-            checks.red(
-                "probe.calibration",
-                object,
-                "a session under a random key is accepted too, so the probe proves nothing",
-                fix,
-            );
-        }
-        Answer::Unknown if rule == EvidenceRule::Weak => {}
-        Answer::Unknown => {
-            good = false;
-            let words = said(random.id(), "nothing shows whether a session under a random key is rejected");
-            checks.unknown("probe.calibration", object, words, "describe what a rejected session looks like");
-        }
-    }
-    if good {
-        checks.green("probe.calibration", object, "keys in use are accepted and a random one is rejected");
-    }
-    match of(configuration.active).map_or(Answer::Unknown, |key| key.mints) {
-        Answer::Yes => checks.green("probe.minting", object, format!("it mints under {}", configuration.active)),
-        Answer::No => {
-            let found = said(configuration.active, "it does not mint under the active key");
-            checks.red("probe.minting", object, found, "reload it: it has not read the key that the store holds");
-        }
-        Answer::Unknown if rule == EvidenceRule::Weak => {
-            checks.advice(
-                "probe.minting",
-                object,
-                "nothing shows under which key it mints",
-                "weak evidence was asked for",
-            );
-        }
-        Answer::Unknown => {
-            let found = said(configuration.active, "nothing shows under which key it mints");
-            let fix = "probe a page that sets the session, configure `probe.login` or `evidence.report`";
-            checks.unknown("probe.minting", object, found, fix);
-        }
-    }
-}
-
 /// Keys that only preflight knows have ids that no ring has.
 pub(crate) const RANDOM: KeyId = KeyId(u32::MAX - 1);
 pub(crate) const DECOY: KeyId = KeyId(u32::MAX);
+
+const STICKY_FIX: &str = "keep each user on one member during the roll and declare `sessions.sticky: true`; or name a profile that does not \
+     fight, such as `django/signed-cookies`; or `keyroll rotate --mode cutover`, which ends the sessions";

@@ -133,6 +133,17 @@ pub struct NaysayerReport {
     pub until: Option<jiff::Timestamp>,
 }
 
+/// Members that were shown to reject a key.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct KeyRejected {
+    /// The key.
+    pub key: KeyId,
+    /// Every member that was listed when the gate passed.
+    pub members: Vec<String>,
+}
+
 /// Who says no, in the protocol's five words.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -256,9 +267,11 @@ pub struct KeyStatus {
 /// How far a key's state has come.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(clippy::exhaustive_enums, reason = "the protocol names two, and the store alone is the third")]
+#[expect(clippy::exhaustive_enums, reason = "the protocol names two; before them a key is hidden, and after them gone")]
 pub enum Reach {
-    /// Only the store holds it.
+    /// No store holds it any more.
+    Gone,
+    /// Only the store holds it: a candidate, or a key in escrow.
     StoreOnly,
     /// Written, not yet proven.
     Rumoured,

@@ -24,6 +24,8 @@ pub struct RotateRequest {
     pub plan: Option<PlanDocument>,
     /// What is given up, by name.
     pub overrides: Overrides,
+    /// Whether it waits for the policy's window before it begins.
+    pub window: WindowRule,
     /// Why.
     pub why: Why,
 }
@@ -36,9 +38,20 @@ impl Default for RotateRequest {
             patience: Patience::Forever,
             plan: None,
             overrides: Overrides::default(),
+            window: WindowRule::Heeded,
             why: Why::default(),
         }
     }
+}
+
+/// What a rotation that is to begin does about the policy's window. One that is open goes on, and an emergency asks no window.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "it is heeded or overridden by name")]
+pub enum WindowRule {
+    /// It waits until the window opens, as long as its patience lasts.
+    Heeded,
+    /// `--outside-window`: it begins now, and the record says so.
+    Overridden,
 }
 
 /// How long a command waits at gates and drains.
@@ -80,7 +93,8 @@ pub struct CompleteRequest {
 /// `rollback`.
 #[expect(clippy::exhaustive_structs, reason = "callers fill it in")]
 pub struct RollbackRequest {
-    /// `--key-from`: the operator's own copy of the old key, as the profile encodes it; checked by fingerprint.
+    /// `--key-from`: the operator's own copy of the old key, as the profile encodes it; checked by fingerprint, and taken
+    /// without a newline at its end where it is the right key without it.
     pub key_from: Option<Secret>,
     /// How long to wait.
     pub patience: Patience,

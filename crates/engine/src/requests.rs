@@ -3,9 +3,10 @@
 //! Where another process drives, `pause`, `rollback` and `revoke` are left in the stamp, and that process takes them between
 //! two effects. Where nobody drives, they are carried out here.
 
+use keyroll_adapters::fleets::ReloadStyle;
 use keyroll_adapters::stores::StoreError;
-use keyroll_keyring::{KeyId, KeyState};
-use keyroll_rotation::{Event, Mode, Rotation, Stage};
+use keyroll_keyring::KeyState;
+use keyroll_rotation::{Direction, Event, Halt, Mode, Rotation, Stage};
 
 use crate::clock::{calendar, millis};
 use crate::conclusion::Expected;
@@ -15,37 +16,48 @@ use crate::error::EngineError;
 use crate::hooks::Moment;
 use crate::journal::{Body, HumanAction, Journal, JournalError, Why};
 use crate::lock::{LockHolder, ProcessIdentity, Vitality};
+use crate::opening::going_back_onto;
 use crate::outcome::{ExitKind, Outcome};
 use crate::preflight::Lock;
 use crate::request::{
     CompleteRequest, Compromised, Overrides, ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest, StoreLeak,
-    UnlockRequest,
+    UnlockRequest, WindowRule,
 };
 use crate::session::{Change, ROTATE, Session, Taken};
 use crate::stamp::{Asked, OpenRotation, PendingRequest, StampBody};
-use crate::sweep;
+use crate::window::Admission;
 use crate::world;
 
 impl Engine {
     /// Opens a rotation, or continues the open one.
     pub async fn rotate(&self, request: RotateRequest) -> Result<Outcome, EngineError> {
+        let mut request = request;
         let stamp = self.unlocked().await?;
         let continues = stamp.as_ref().is_some_and(|stamp| stamp.unfinished().is_some());
         if !continues {
-            let rule = request.overrides.evidence.unwrap_or(self.assembly.policy.settings.evidence);
-            let report = self.preflight_checks(request.mode, Lock::Asked, rule).await;
-            if !report.passed() {
-                return Err(EngineError::Preflight { report: Box::new(report) });
+            self.may_begin(&request).await?;
+            match self.await_window(&mut request).await? {
+                Admission::Open => {}
+                Admission::Opened => self.may_begin(&request).await?,
+                Admission::Refused(outcome) => return Ok(*outcome),
             }
-        }
-        if let Some(plan) = &request.plan
-            && !continues
-        {
-            self.still_holds(plan).await?;
         }
         let mut session = Session::take(self, ROTATE).await?;
         let done = session.rotate(&request).await;
         session.conclude(done, Expected::Forward).await
+    }
+
+    /// Whether preflight passes and the plan still holds.
+    async fn may_begin(&self, request: &RotateRequest) -> Result<(), EngineError> {
+        let rule = request.overrides.evidence.unwrap_or(self.assembly.policy.settings.evidence);
+        let report = self.preflight_checks(request.mode, Lock::Asked, rule).await;
+        if !report.passed() {
+            return Err(EngineError::Preflight { report: Box::new(report) });
+        }
+        match &request.plan {
+            Some(plan) => self.still_holds(plan).await,
+            None => Ok(()),
+        }
     }
 
     /// Continues the open rotation from wherever it waits; destroys what has been in escrow for long enough.
@@ -93,25 +105,8 @@ impl Engine {
             return self.leave(asked, request.why, holder).await;
         }
         let mut session = Session::take(self, "revoke").await?;
-        let members = sweep::list(&self.assembly.consumers).await.map_or(0, |listed| listed.len());
         let done = session.revoke(&request, asked).await;
-        let leaked: Vec<_> = session.stamp.ledger.compromised().into_iter().collect();
-        let mut outcome = session.conclude(done, Expected::Forward).await?;
-        outcome.announcement = Some(self.announcement(request.mode, &leaked, members));
-        Ok(outcome)
-    }
-
-    /// A text for the people affected: when, what, why.
-    fn announcement(&self, mode: Mode, leaked: &[KeyId], members: usize) -> String {
-        let at = calendar(millis(self.clock.now()));
-        let keys: Vec<_> = leaked.iter().map(ToString::to_string).collect();
-        let name = &self.assembly.name;
-        let impact = crate::plan::clients_notice(mode);
-        format!(
-            "At {at} the key behind the sessions of `{name}` was replaced, because it may have been in other hands ({}). \
-             {members} member(s) were concerned. Impact: {impact}. Nobody has to change a password for this reason alone.",
-            keys.join(", ")
-        )
+        session.conclude(done, Expected::Forward).await
     }
 
     /// Writes what a store should hold over what somebody else wrote there.
@@ -228,7 +223,9 @@ impl Engine {
             match store.write(&document, &view.revision).await {
                 Ok(_) => {
                     let summary = format!("`{words}` was left for the process that drives: {holder}");
-                    return Ok(Outcome::new(ExitKind::Done, summary).next("keyroll status --watch"));
+                    let mut outcome = Outcome::new(ExitKind::Done, summary).next("keyroll status --watch");
+                    outcome.holder = Some(holder);
+                    return Ok(outcome);
                 }
                 Err(StoreError::Conflict { .. }) => {}
                 Err(error) => return Err(error.into()),
@@ -264,6 +261,14 @@ impl Session<'_> {
         self.note(Body::Human { action: HumanAction::Rotate, why: request.why.clone() })?;
         let over = self.taken == Taken::FromTheDead && was_rotating;
         if !continues && !over {
+            if request.window == WindowRule::Overridden
+                && let Some((opens, _)) = self.engine.window_closed()
+            {
+                let name = "--outside-window".to_owned();
+                let gives_up = format!("the policy's window, which opens at {opens}");
+                let action = HumanAction::Override { name, gives_up };
+                self.note(Body::Human { action, why: request.why.clone() })?;
+            }
             self.destroy_due().await?;
             self.open_rotation(request.mode, &request.why, None).await?;
             self.apply(&Event::PreflightPassed).await?;
@@ -271,13 +276,13 @@ impl Session<'_> {
         self.take_overrides(&request.overrides, &request.why).await?;
         let stop = self.drive(goal).await?;
         if matches!(stop, Stop::Closed) && request.mode != Mode::Standby && self.wants_standby() {
-            return self.add_standby(goal).await;
+            return self.add_standby(goal, &request.overrides, &request.why).await;
         }
         Ok(stop)
     }
 
     /// Leaves an accept-only candidate for the next rotation, while the last one stays in escrow behind it.
-    async fn add_standby(&mut self, goal: Goal) -> Result<Stop, EngineError> {
+    async fn add_standby(&mut self, goal: Goal, overrides: &Overrides, why: &Why) -> Result<Stop, EngineError> {
         let parked = self.stamp.open.take();
         self.stamp.parked = parked;
         if let Some(lock) = &mut self.stamp.lock {
@@ -285,6 +290,9 @@ impl Session<'_> {
         }
         self.open_rotation(Mode::Standby, &Why::default(), None).await?;
         self.apply(&Event::PreflightPassed).await?;
+        // What was named for this run counts for all of it; nothing drains here, so nothing else of it applies.
+        let evidence = Overrides { evidence: overrides.evidence, ..Overrides::default() };
+        self.take_overrides(&evidence, why).await?;
         self.drive(goal).await
     }
 
@@ -296,17 +304,17 @@ impl Session<'_> {
         let goal = Goal { until: None, patience: request.patience };
         let stop = self.drive(goal).await?;
         if matches!(stop, Stop::Closed) && was_open && self.wants_standby() {
-            return self.add_standby(goal).await;
+            return self.add_standby(goal, &request.overrides, &request.why).await;
         }
         Ok(stop)
     }
 
     async fn roll_back(&mut self, request: &RollbackRequest) -> Result<Stop, EngineError> {
         if self.open().is_none() {
-            return Err(self.engine.nothing_open("roll back"));
-        }
-        if let Some(copy) = &request.key_from {
-            self.take_own_copy(copy, &request.why).await?;
+            return Err(match &request.key_from {
+                Some(_) => EngineError::RefusedBecause { reason: PAST_DESTRUCTION.into() },
+                None => self.engine.nothing_open("roll back"),
+            });
         }
         if self.stamp.parked.is_some() && self.machine().is_some_and(|machine| machine.mode == Mode::Standby) {
             return Err(EngineError::RefusedBecause {
@@ -314,10 +322,35 @@ impl Session<'_> {
                     .into(),
             });
         }
+        if let Some(copy) = &request.key_from {
+            self.take_own_copy(copy, &request.why).await?;
+        }
         self.look_and_compare().await?;
-        self.ask_now(Asked::Rollback {}, &request.why).await?;
+        // A rollback that was interrupted goes on; asked twice, it is the same one.
+        if self.machine().is_some_and(|machine| machine.direction == Direction::Forward) {
+            self.way_back_is_there()?;
+            self.ask_now(Asked::Rollback {}, &request.why).await?;
+        }
         self.take_overrides(&request.overrides, &request.why).await?;
         self.drive(Goal { until: None, patience: request.patience }).await
+    }
+
+    /// Without the old key's bytes there is no way back, and that is found out before the rotation turns round.
+    fn way_back_is_there(&self) -> Result<(), EngineError> {
+        let Some(machine) = self.machine() else { return Ok(()) };
+        let wanted = going_back_onto(machine);
+        let gone = self.materials.get(wanted).is_none()
+            && !machine.compromised.contains(&wanted)
+            && !machine.destroyed.contains(&wanted);
+        if !gone {
+            return Ok(());
+        }
+        Err(EngineError::HumanMustDecide {
+            decision: format!(
+                "the bytes of {wanted} are in no store any more, so there is no way back onto it; nothing was changed. \
+                 If you have a copy, run `keyroll rollback --key-from FILE`"
+            ),
+        })
     }
 
     async fn revoke(&mut self, request: &RevokeRequest, asked: Asked) -> Result<Stop, EngineError> {
@@ -352,7 +385,7 @@ impl Session<'_> {
         let goal = Goal { until: None, patience: request.patience };
         let stop = self.drive(goal).await?;
         if matches!(stop, Stop::Closed) && self.wants_standby() {
-            return self.add_standby(goal).await;
+            return self.add_standby(goal, &request.overrides, &request.why).await;
         }
         Ok(stop)
     }
@@ -362,6 +395,9 @@ impl Session<'_> {
             return Err(self.engine.nothing_open(what));
         }
         self.look_and_compare().await?;
+        if matches!(asked, Asked::Resume {}) {
+            self.can_resume()?;
+        }
         self.ask_now(asked, &why).await?;
         Ok(Stop::Decided(format!("`{what}` is recorded; nothing was written to the key's fields")))
     }
@@ -371,7 +407,7 @@ impl Session<'_> {
         match request {
             ReloadRequest::Laggards => {
                 if self.stamp.unfinished().is_none() {
-                    return Err(self.engine.nothing_open("reload laggards of"));
+                    return self.reload_laggards_as_it_is(why).await;
                 }
                 self.ask_now(Asked::ReloadLaggards {}, &why).await?;
                 // The machine has a new attempt to make now, and that one effect is what was asked for.
@@ -391,6 +427,26 @@ impl Session<'_> {
         }
     }
 
+    /// Without a rotation under way, a laggard is a member that does not show what the stores hold.
+    async fn reload_laggards_as_it_is(&mut self, why: Why) -> Result<Stop, EngineError> {
+        let gate = self.gate_as_it_is()?;
+        self.note(Body::Human { action: HumanAction::ReloadLaggards, why })?;
+        let name = format!("{}/on-purpose/{}", self.rotation_id(), self.engine.new_rotation_id()?);
+        match self.reload_laggards_of(&name, &gate).await? {
+            (0, _) => Ok(Stop::Decided("every member shows what the store holds; nobody was reloaded".into())),
+            (lagged, None) => {
+                Ok(Stop::Decided(format!("{lagged} laggard(s) were reloaded, and show what the store holds")))
+            }
+            (_, Some(index)) => {
+                let who =
+                    self.roster.get(index).map_or_else(|| "a member".to_owned(), |run| format!("`{}`", run.name()));
+                Err(EngineError::HumanMustDecide {
+                    decision: format!("{who} does not show what the store holds; `keyroll verify` says what it shows"),
+                })
+            }
+        }
+    }
+
     async fn reload_by_name(&mut self, name: &str) -> Result<Stop, EngineError> {
         let consumers = self.engine.assembly.consumers.clone();
         let gate = self.machine().and_then(Rotation::gate);
@@ -401,6 +457,15 @@ impl Session<'_> {
                 if member.id.0 != name {
                     known.push(member.id.0);
                     continue;
+                }
+                if consumer.fleet.describe().reload == ReloadStyle::HotReload {
+                    return Err(EngineError::RefusedBecause {
+                        reason: format!(
+                            "nothing reloads `{name}`: the members of `{}` read the key again by themselves; restart it by \
+                             your own means, or `keyroll verify` to see what it shows",
+                            consumer.name
+                        ),
+                    });
                 }
                 // On purpose means now, whatever was reloaded before; so the reload has a name of its own.
                 let reload = format!("{}/on-purpose/{unique}", self.rotation_id());
@@ -419,13 +484,13 @@ impl Session<'_> {
     }
 
     async fn overwrite_foreign_write(&mut self, why: Why) -> Result<Stop, EngineError> {
-        let Some(machine) = self.machine().cloned() else { return Err(self.engine.nothing_open("resume")) };
+        self.look_and_compare().await?;
+        let machine = self.halted_by_foreign_write()?;
         let action = HumanAction::Override {
             name: "--overwrite-foreign-write".into(),
             gives_up: "what somebody else wrote into the key's own fields".into(),
         };
         self.note(Body::Human { action, why })?;
-        self.look().await?;
         let profile = self.engine.assembly.profile.clone();
         for (place, expected) in machine.stores.iter().enumerate() {
             if self.fields(place).configuration() == Some(expected) {
@@ -445,18 +510,53 @@ impl Session<'_> {
 
     async fn adopt_foreign_write(&mut self, why: Why) -> Result<Stop, EngineError> {
         let found = self.look_and_compare().await?;
-        let action = HumanAction::Override {
-            name: "--adopt-foreign-write".into(),
-            gives_up: "the stage that was reached; both keys are proven again".into(),
-        };
-        self.note(Body::Human { action, why })?;
+        let machine = self.halted_by_foreign_write()?;
         let at = self.now().await?;
         let stores =
             found.iter().map(|found| found.configuration().cloned()).collect::<Option<Vec<_>>>().ok_or_else(|| {
-                EngineError::RefusedBecause { reason: "a store holds a key that nobody knows".into() }
+                EngineError::RefusedBecause {
+                    reason: "a store holds a key that nobody knows; put it back as it was, or \
+                             `keyroll resume --overwrite-foreign-write`"
+                        .into(),
+                }
             })?;
-        self.try_apply(&Event::ForeignWriteAdopted { stores, at }).await?.map_err(EngineError::Refused)?;
-        Ok(Stop::Decided("the foreign write was adopted; both keys are proven again".into()))
+        let event = Event::ForeignWriteAdopted { stores, at };
+        // What is refused was not decided, and does not stand in the record as if it were.
+        machine.apply(&event).map_err(EngineError::Refused)?;
+        let action = HumanAction::Override {
+            name: "--adopt-foreign-write".into(),
+            gives_up: "the stage that was reached; the rotation goes on from what somebody else wrote".into(),
+        };
+        self.note(Body::Human { action, why })?;
+        self.try_apply(&event).await?.map_err(EngineError::Refused)?;
+        let stage = self.stage().map_or("its beginning", crate::words::stage);
+        Ok(Stop::Decided(format!(
+            "the foreign write was adopted; the rotation goes on from {stage}, and proves everything again"
+        )))
+    }
+
+    /// What stands still for a foreign write goes on by a named decision only, and what does not stand still just goes on.
+    fn can_resume(&self) -> Result<(), EngineError> {
+        match self.machine().and_then(|machine| machine.halt.as_ref()) {
+            None => Err(EngineError::RefusedBecause {
+                reason: "the rotation does not stand still; `keyroll rotate` goes on".into(),
+            }),
+            Some(halt @ Halt::ForeignWrite { .. }) => {
+                Err(EngineError::HumanMustDecide { decision: self.decision(halt) })
+            }
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// The open rotation, where a foreign write is what it stands still for.
+    fn halted_by_foreign_write(&self) -> Result<Rotation, EngineError> {
+        match self.machine() {
+            None => Err(self.engine.nothing_open("resume")),
+            Some(machine) if matches!(machine.halt, Some(Halt::ForeignWrite { .. })) => Ok(machine.clone()),
+            Some(_) => Err(EngineError::RefusedBecause {
+                reason: "no store holds a foreign write; `keyroll rotate` goes on".into(),
+            }),
+        }
     }
 
     async fn look_and_compare(&mut self) -> Result<Vec<world::FieldsSay>, EngineError> {
@@ -491,6 +591,9 @@ impl Session<'_> {
         }
     }
 }
+
+const PAST_DESTRUCTION: &str = "no rotation is open: the key before is destroyed or was never replaced, and past destruction \
+     there is only the way forward: `keyroll rotate`";
 
 /// How often a request is tried to be left while the driver writes.
 const LEAVE_ATTEMPTS: u32 = 10;

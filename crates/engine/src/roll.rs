@@ -5,22 +5,21 @@
 
 use std::time::Duration;
 
-use keyroll_adapters::evidence::RequestCounts;
 use keyroll_adapters::fleets::{
-    Member, MemberState, ReloadId, ReloadOutcome, ReloadRequest, ReloadStyle, ReloadTarget,
+    BootId, FleetError, Member, MemberState, ReloadId, ReloadOutcome, ReloadRequest, ReloadStyle, ReloadTarget,
 };
-use keyroll_rotation::gate::{EvidenceRule, Gate, MemberKind, Sweep, Verdict};
-use keyroll_rotation::{Attempt, Event, MemberIndex, Millis, ReloadScope};
+use keyroll_rotation::gate::{EvidenceLevel, EvidenceRule, Gate, MemberKind, Observation, Sweep, Verdict};
+use keyroll_rotation::{Attempt, Event, MemberIndex, Millis, Mode, ReloadScope, Stage};
 
-use crate::assembly::{Consumer, OnRegression};
+use crate::assembly::Consumer;
 use crate::clock::millis;
-use crate::effects::error_chain;
 use crate::error::EngineError;
+use crate::error_texts;
 use crate::hooks::Moment;
-use crate::journal::{Body, Completion, GateEvidence, GateOutcome, MemberProof, Reason, Why};
+use crate::journal::{Body, Completion, GateEvidence, GateOutcome, MemberProof};
+use crate::regression::Watched;
 use crate::report::Notice;
 use crate::session::Session;
-use crate::stamp::{Asked, PendingRequest};
 use crate::sweep::{self, Inquiry, Listed, ReadSince};
 
 /// How a member, or a whole fleet, came out of its reload.
@@ -33,6 +32,17 @@ enum Back {
     Missing(MemberIndex),
 }
 
+/// One reload of one consumer.
+#[derive(Clone, Copy)]
+struct Turn<'t> {
+    name: &'t str,
+    place: u16,
+    consumer: &'t Consumer,
+    prove: &'t Gate,
+    /// How many members were ready when it began.
+    ready: usize,
+}
+
 impl Session<'_> {
     /// Reloads every consumer's members that have not shown yet what `prove` demands.
     pub(crate) async fn reload(
@@ -43,62 +53,27 @@ impl Session<'_> {
     ) -> Result<(Event, Completion), EngineError> {
         let name = format!("{}/{}/{}", self.rotation_id(), self.stage_word(), attempt.0);
         let consumers = self.engine.assembly.consumers.clone();
-        let before = self.engine.read_error_rates().await;
+        let mut watched = self.watch_errors().await;
+        let said_before = self.engine.count_error_texts().await?.unwrap_or_default();
         for (place, consumer) in (0_u16..).zip(&consumers) {
             let stopped = match consumer.fleet.describe().reload {
                 ReloadStyle::HotReload => None,
-                ReloadStyle::PerMember => self.roll(&name, place, consumer, prove).await?,
+                ReloadStyle::PerMember => self.roll(&name, place, consumer, prove, &mut watched).await?,
                 ReloadStyle::Whole => self.roll_whole(&name, place, consumer, prove).await?,
             };
             if let Some(member) = stopped {
+                // Whoever resumes on this machine has to know whose index it is.
+                self.engine.save_roster(&self.roster)?;
                 return Ok((Event::ReloadStopped { member: Some(member) }, Completion::Now));
             }
         }
-        match (before, self.engine.read_error_rates().await) {
-            (Ok(before), Ok(after)) => self.judge_errors(&before, &after),
-            (Err(error), _) | (_, Err(error)) => {
-                self.caution(format!("the rate of failed requests is not known: {}", error_chain(error.as_ref())));
-                Ok((Event::Reloaded, Completion::Now))
-            }
+        let said = self.engine.count_error_texts().await?.unwrap_or_default();
+        for (member, words) in error_texts::risen(&said_before, &said) {
+            // Busy applications refuse a session now and then for other reasons, so a person judges; `verify` fails on it.
+            self.caution(format!("`{}` was reloaded, and {words}", member.0));
         }
-    }
-
-    /// Whether the roll made requests fail: then it stands still, or goes back where the policy says so.
-    fn judge_errors(
-        &mut self,
-        before: &[RequestCounts],
-        after: &[RequestCounts],
-    ) -> Result<(Event, Completion), EngineError> {
-        let Some(watch) = self.engine.assembly.error_rates.clone() else {
-            return Ok((Event::Reloaded, Completion::Now));
-        };
-        let total: u64 = before.iter().map(|counts| counts.total).sum();
-        let failed: u64 = before.iter().map(|counts| counts.failed).sum();
-        let baseline = if total == 0 { 0 } else { u128::from(failed) * 1000 / u128::from(total) };
-        let share = RequestCounts::failed_permille(before, after).map_or(0, u128::from);
-        if share <= baseline + u128::from(watch.threshold_permille) {
-            return Ok((Event::Reloaded, Completion::Now));
-        }
-        self.caution(format!("since the roll {share} of 1000 requests fail; before it {baseline} did"));
-        match watch.then {
-            OnRegression::Hold => Ok((Event::ReloadStopped { member: None }, Completion::Now)),
-            OnRegression::RollBack => {
-                // The policy decides in a person's place, and the request goes the way of every other one.
-                let id = self.engine.new_rotation_id()?.0;
-                let rotation = self.rotation_id();
-                let at = crate::clock::calendar(millis(self.engine.clock.now()));
-                let note = format!("errors rose from {baseline} to {share} of 1000 requests");
-                self.stamp.requests.push(PendingRequest {
-                    id,
-                    rotation,
-                    by: "policy".into(),
-                    at,
-                    why: Why { reason: Reason::Incident, ticket: None, note: Some(note) },
-                    what: Asked::Rollback {},
-                });
-                Ok((Event::Reloaded, Completion::Now))
-            }
-        }
+        self.look_back_on_errors(&watched).await?;
+        Ok((Event::Reloaded, Completion::Now))
     }
 
     /// Reloads members by name, whether or not they are proven, and waits until they are back.
@@ -117,13 +92,54 @@ impl Session<'_> {
         }
     }
 
+    /// Reloads whoever does not show what the stores hold, where no rotation asks for it. Gives back who is still not right.
+    pub(crate) async fn reload_laggards_of(
+        &mut self,
+        name: &str,
+        gate: &Gate,
+    ) -> Result<(usize, Option<MemberIndex>), EngineError> {
+        let consumers = self.engine.assembly.consumers.clone();
+        let mut watched = self.watch_errors().await;
+        let mut lagged = 0;
+        for (place, consumer) in (0_u16..).zip(&consumers) {
+            let listed = list_one(place, consumer).await?;
+            lagged += self.all_proven(&listed, gate, Rolled::No).await?.into_iter().filter(|proven| !proven).count();
+            let stopped = match consumer.fleet.describe().reload {
+                ReloadStyle::HotReload => self.unproven_of(place, consumer, gate, &[]).await?.map(|(index, _)| index),
+                ReloadStyle::PerMember => self.roll(name, place, consumer, gate, &mut watched).await?,
+                ReloadStyle::Whole => {
+                    self.roll_whole(name, place, consumer, gate).await?;
+                    self.unproven_of(place, consumer, gate, &[]).await?.map(|(index, _)| index)
+                }
+            };
+            if stopped.is_some() {
+                return Ok((lagged, stopped));
+            }
+        }
+        Ok((lagged, None))
+    }
+
+    /// What every member has to show while no rotation is under way: the keys that the first store holds, and no other.
+    pub(crate) fn gate_as_it_is(&mut self) -> Result<Gate, EngineError> {
+        let said = self.fields(0);
+        let Some(configuration) = said.configuration() else {
+            return Err(EngineError::Foreign { location: self.views[0].location.clone(), found: said.words() });
+        };
+        Ok(Gate {
+            name: keyroll_rotation::gate::GateName::G3,
+            accepts: configuration.accept.clone(),
+            rejects: self.materials.ids().filter(|id| !configuration.accept.contains(id)).collect(),
+            mints: Some(configuration.active),
+        })
+    }
+
     /// Asks everybody; the result is recorded and shown.
     pub(crate) async fn sweep(&mut self, gate: &Gate) -> Result<Sweep, EngineError> {
         let now = self.now().await?;
         let engine = self.engine;
         let settle_over = self.settle_over();
         let outgoing = self.draining();
-        let inquiry = inquiry(
+        let mut inquiry = inquiry(
             engine,
             &self.materials,
             &self.decoy,
@@ -131,6 +147,8 @@ impl Session<'_> {
             settle_over.as_ref().map(|at| ReadSince { at: *at, gate }),
             outgoing,
         );
+        // A gate is asked when its roll is over.
+        inquiry.rollout = self.believed(Rolled::Yes).then_some(gate);
         let swept = sweep::sweep(
             &engine.assembly.consumers,
             &mut self.roster,
@@ -142,6 +160,7 @@ impl Session<'_> {
         .await?;
         engine.save_roster(&self.roster)?;
         self.members = swept.status;
+        self.remember_sent(swept.sent);
         self.record_sweep(gate, &swept.sweep, swept.residual)?;
         Ok(swept.sweep)
     }
@@ -169,6 +188,22 @@ impl Session<'_> {
             of,
             unproven: unproven.clone(),
         });
+        for (member, key) in self.members.iter().flat_map(|one| one.keys.iter().map(move |key| (one, key))) {
+            tracing::debug!(
+                member = member.member,
+                worker = member.worker,
+                key = %key.key,
+                accepts = ?key.accepts,
+                mints = ?key.mints,
+                "member asked"
+            );
+        }
+        tracing::info!(gate = crate::words::gate(gate.name), of, unproven = names.len(), "gate asked");
+        if verdict == Verdict::Passed {
+            let members: std::collections::BTreeSet<String> =
+                sweep.observed.iter().filter_map(|one| Some(self.roster.get(one.member)?.name())).collect();
+            self.rejected_by.extend(gate.rejects.iter().map(|key| (*key, members.clone())));
+        }
         let Some(stage) = self.stage() else { return Ok(()) };
         self.note(Body::GateSwept {
             gate: gate.name,
@@ -199,6 +234,7 @@ impl Session<'_> {
         place: u16,
         consumer: &Consumer,
         prove: &Gate,
+        watched: &mut Watched,
     ) -> Result<Option<MemberIndex>, EngineError> {
         if self.only_time_proves(consumer) {
             self.wait_for_settle().await?;
@@ -206,24 +242,40 @@ impl Session<'_> {
         let listed = list_one(place, consumer).await?;
         let of = listed.len();
         let mut done = 0;
-        for chunk in listed.chunks(consumer.parallel.max(1)) {
+        let mut turn = Turn { name, place, consumer, prove, ready: ready(&listed) };
+        for chunk in listed.chunks(self.at_a_time(consumer, of)) {
             self.between_members().await?;
-            let mut waiting = Vec::new();
+            let mut stale = Vec::new();
             for one in chunk {
-                if one.member.state == MemberState::Terminating || self.proven(one, prove).await? {
+                if one.member.state == MemberState::Terminating || self.proven(one, prove, Rolled::No).await? {
                     done += 1;
                     continue;
                 }
                 self.engine.observer.notice(&Notice::Reloading { member: one.member.id.0.clone(), done, of });
-                let outcome = self.request_reload(name, consumer, &one.member).await?;
-                waiting.push((one.clone(), outcome));
+                stale.push(one);
+            }
+            // A fleet may take its time to stop a member; nobody of a batch waits for that of another one.
+            let requests = stale.iter().map(|one| self.request_reload(name, consumer, &one.member));
+            let outcomes = futures_util::future::join_all(requests).await;
+            let mut waiting = Vec::new();
+            for (one, outcome) in stale.into_iter().zip(outcomes) {
+                match outcome {
+                    Ok(outcome) => waiting.push((one, outcome)),
+                    // Whoever left before it was its turn does not matter, nor is it missed.
+                    Err(EngineError::Fleet(FleetError::NoSuchMember { .. })) => {
+                        done += 1;
+                        turn.ready = turn.ready.saturating_sub(1);
+                    }
+                    Err(error) => return Err(error),
+                }
             }
             for (one, outcome) in waiting {
-                match self.wait_back(name, place, consumer, &one.member, outcome, prove).await? {
+                match self.wait_back(&turn, &one.member, outcome).await? {
                     Back::Proven => done += 1,
                     Back::Unproven(index) | Back::Missing(index) => return Ok(Some(index)),
                 }
             }
+            self.heed_errors(watched).await?;
         }
         Ok(None)
     }
@@ -237,11 +289,25 @@ impl Session<'_> {
         prove: &Gate,
     ) -> Result<Back, EngineError> {
         let outcome = self.request_reload(name, consumer, member).await?;
-        self.wait_back(name, place, consumer, member, outcome, prove).await
+        // Whoever asks for this member wants this one back, and no other in its place.
+        let turn = Turn { name, place, consumer, prove, ready: usize::MAX };
+        self.wait_back(&turn, member, outcome).await
+    }
+
+    /// How many members of a consumer reload at once. An emergency uses what the fleet allows for it, and a hard cutover
+    /// reloads everybody: until then each member accepts the leaked key.
+    fn at_a_time(&self, consumer: &Consumer, members: usize) -> usize {
+        let emergency =
+            self.machine().filter(|machine| machine.stage == Stage::CuttingOver).map(|machine| machine.mode);
+        match emergency {
+            Some(Mode::HardCutover) => members.max(1),
+            Some(Mode::Accelerated) => consumer.parallel.saturating_add(consumer.surge).max(1),
+            Some(_) | None => consumer.parallel.max(1),
+        }
     }
 
     async fn request_reload(
-        &mut self,
+        &self,
         name: &str,
         consumer: &Consumer,
         member: &Member,
@@ -260,15 +326,16 @@ impl Session<'_> {
 
     /// Waits until a member is back in another run and has shown what it must. Who came back too early to have surely read
     /// what is there now is reloaded once more when settle has passed.
+    ///
+    /// Who is not listed any more may have been replaced or have failed to start. It was replaced if no fewer members are ready
+    /// than when the roll began; else the roll stops, because the next one might not come back either.
     async fn wait_back(
         &mut self,
-        name: &str,
-        place: u16,
-        consumer: &Consumer,
+        turn: &Turn<'_>,
         before: &Member,
         outcome: ReloadOutcome,
-        prove: &Gate,
     ) -> Result<Back, EngineError> {
+        let Turn { name, place, consumer, prove, ready: enough } = *turn;
         let mut before = before.clone();
         let mut outcome = outcome;
         let mut deadline = self.engine.clock.boottime() + consumer.reload_timeout;
@@ -277,14 +344,21 @@ impl Session<'_> {
         let mut last = self.roster.enter(place, &before).first().map_or(MemberIndex(0), |(index, _)| *index);
         loop {
             let members = list_one(place, consumer).await?;
-            let back = members.iter().find(|one| {
-                one.member.id == before.id
-                    && (one.member.boot != before.boot || outcome == ReloadOutcome::AlreadyDone)
-                    && one.member.state == MemberState::Ready
+            let again_there = members.iter().find(|one| {
+                one.member.id == before.id && (one.member.boot != before.boot || outcome == ReloadOutcome::AlreadyDone)
             });
+            // Who was not ready before, and is not now, has nothing to come back from; a start behind settle proves it.
+            if let Some(one) = again_there
+                && before.state == MemberState::Unready
+                && one.member.state == MemberState::Unready
+                && self.proven(one, prove, Rolled::Yes).await?
+            {
+                return Ok(Back::Proven);
+            }
+            let back = again_there.filter(|one| one.member.state == MemberState::Ready);
             if let Some(one) = back {
                 last = self.roster.enter(place, &one.member).first().map_or(last, |(index, _)| *index);
-                if self.proven(one, prove).await? {
+                if self.proven(one, prove, Rolled::Yes).await? {
                     return Ok(Back::Proven);
                 }
                 let settled = match self.settle_over() {
@@ -307,6 +381,9 @@ impl Session<'_> {
                     // It may only be warming up; it has its whole time.
                     (true, _, _) => {}
                 }
+            } else if !members.iter().any(|one| one.member.id == before.id) && ready(&members) >= enough {
+                // Whoever stands in its place is a newcomer, and the gate asks it like everybody.
+                return Ok(Back::Proven);
             } else if self.engine.clock.boottime() >= deadline {
                 return Ok(Back::Missing(last));
             }
@@ -324,7 +401,8 @@ impl Session<'_> {
         if self.only_time_proves(consumer) {
             self.wait_for_settle().await?;
         }
-        if self.unproven_of(place, consumer, prove).await?.is_none() {
+        let before: Vec<_> = list_one(place, consumer).await?.into_iter().map(|one| one.member.boot).collect();
+        if self.unproven_of(place, consumer, prove, &before).await?.is_none() {
             return Ok(None);
         }
         self.hook("reload a fleet", Moment::Before);
@@ -333,9 +411,13 @@ impl Session<'_> {
         let deadline = self.engine.clock.boottime() + consumer.reload_timeout;
         let mut looks = 0;
         loop {
-            let Some((index, state)) = self.unproven_of(place, consumer, prove).await? else { return Ok(None) };
+            let Some((index, state)) = self.unproven_of(place, consumer, prove, &before).await? else {
+                return Ok(None);
+            };
             if self.engine.clock.boottime() >= deadline {
                 return Ok(match state {
+                    // Whose rollout is believed must have been rolled, because nothing else will ever show it.
+                    MemberState::Ready if self.believed(Rolled::Yes) => Some(index),
                     // Everybody is there, so the roll is over; who is unproven is a laggard, and the gate says so.
                     MemberState::Ready | MemberState::Terminating => None,
                     MemberState::Unready | MemberState::Down => Some(index),
@@ -351,10 +433,15 @@ impl Session<'_> {
         place: u16,
         consumer: &Consumer,
         prove: &Gate,
+        before: &[BootId],
     ) -> Result<Option<(MemberIndex, MemberState)>, EngineError> {
         let mut first = None;
-        for one in list_one(place, consumer).await? {
-            if self.proven(&one, prove).await? {
+        let listed = list_one(place, consumer).await?;
+        let (old, new): (Vec<_>, Vec<_>) = listed.into_iter().partition(|one| before.contains(&one.member.boot));
+        let mut shown = self.all_proven(&old, prove, Rolled::No).await?;
+        shown.extend(self.all_proven(&new, prove, Rolled::Yes).await?);
+        for (one, proven) in old.into_iter().chain(new).zip(shown) {
+            if proven {
                 continue;
             }
             let index = self.roster.enter(place, &one.member).first().map_or(MemberIndex(0), |(index, _)| *index);
@@ -367,11 +454,16 @@ impl Session<'_> {
     }
 
     /// Whether one member shows now what the gate demands.
-    async fn proven(&mut self, one: &Listed, prove: &Gate) -> Result<bool, EngineError> {
+    async fn proven(&mut self, one: &Listed, prove: &Gate, rolled: Rolled) -> Result<bool, EngineError> {
+        Ok(self.all_proven(std::slice::from_ref(one), prove, rolled).await? == [true])
+    }
+
+    /// Which of them show now what the gate demands, several asked at a time.
+    async fn all_proven(&mut self, listed: &[Listed], prove: &Gate, rolled: Rolled) -> Result<Vec<bool>, EngineError> {
         let now = keyroll_adapters::Timestamp(self.now().await?.0);
         let settle_over = self.settle_over();
         let outgoing = self.draining();
-        let inquiry = inquiry(
+        let mut inquiry = inquiry(
             self.engine,
             &self.materials,
             &self.decoy,
@@ -379,16 +471,28 @@ impl Session<'_> {
             settle_over.as_ref().map(|at| ReadSince { at: *at, gate: prove }),
             outgoing,
         );
-        let showings = sweep::ask(vec![one.clone()], &mut self.roster, &inquiry, self.engine.clock.as_ref(), now).await;
-        let observed: Vec<_> = showings.into_iter().flat_map(|showing| showing.observations).collect();
-        let sweep = Sweep {
-            began: Millis(u64::MAX),
-            ended: Millis(u64::MAX),
-            listed_after: observed.iter().map(|observation| observation.member).collect(),
-            observed,
-            consumers: Vec::new(),
+        inquiry.rollout = self.believed(rolled).then_some(prove);
+        let showings = sweep::ask(listed.to_vec(), &mut self.roster, &inquiry, self.engine.clock.as_ref(), now).await;
+        self.remember_sent(showings.iter().map(|showing| (showing.listed.key(), showing.sent)).collect());
+        let rule = self.rule();
+        let passes = |observed: Vec<Observation>| {
+            let sweep = Sweep {
+                began: Millis(u64::MAX),
+                ended: Millis(u64::MAX),
+                listed_after: observed.iter().map(|observation| observation.member).collect(),
+                observed,
+                consumers: Vec::new(),
+            };
+            prove.judge(&sweep, rule, Millis(0)) == Verdict::Passed
         };
-        Ok(prove.judge(&sweep, self.rule(), Millis(0)) == Verdict::Passed)
+        Ok(showings.into_iter().map(|showing| passes(showing.observations)).collect())
+    }
+
+    /// Whether it counts, if weakly, that a rollout is over: the file names it, and the operator has named it too.
+    fn believed(&self, rolled: Rolled) -> bool {
+        rolled == Rolled::Yes
+            && self.engine.assembly.policy.believed == Some(EvidenceLevel::P0)
+            && self.rule() == EvidenceRule::Weak
     }
 
     /// Whether nothing but the time of its start can prove a member: then it is reloaded only when settle has passed.
@@ -419,7 +523,7 @@ impl Session<'_> {
         if self.stamp.requests.is_empty() { Ok(()) } else { Err(EngineError::RequestWaits) }
     }
 
-    async fn pause_between_looks(&self, looks: &mut u32) -> Result<(), EngineError> {
+    pub(crate) async fn pause_between_looks(&self, looks: &mut u32) -> Result<(), EngineError> {
         let pause = pause_before_look(*looks, self.engine.assembly.policy.poll);
         *looks += 1;
         tokio::select! {
@@ -472,6 +576,7 @@ pub(crate) fn inquiry<'a>(
         decoy,
         witnesses: &engine.assembly.witnesses,
         read_since,
+        rollout: None,
         refused_replays: Some(gate),
         concurrency: engine.assembly.policy.concurrency,
     }
@@ -486,6 +591,17 @@ async fn list_one(place: u16, consumer: &Consumer) -> Result<Vec<Listed>, Engine
         .filter(|member| member.state != MemberState::Down)
         .map(|member| Listed { consumer: place, kind: consumer.kind, member })
         .collect())
+}
+
+/// Whether a run is known to have been started by this roll.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Rolled {
+    Yes,
+    No,
+}
+
+fn ready(listed: &[Listed]) -> usize {
+    listed.iter().filter(|one| one.member.state == MemberState::Ready).count()
 }
 
 /// Whether a run began when nothing older could be read any more.

@@ -3,14 +3,15 @@
 //! Every write goes through [`Session::commit`], which reads first and writes by compare-and-swap what it has just read. So a
 //! driver that lost its lock finds another epoch in the stamp and stops; it never overwrites.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use keyroll_adapters::evidence::Traffic;
 use keyroll_adapters::fleets::{BootId, MemberId};
 use keyroll_adapters::stores::{Document, SecretStore, StoreError};
 use keyroll_keyring::{Key, KeyId};
 use keyroll_rotation::{
-    Direction, Epoch, Illegal, Millis, Rotation, RotationId, Stage, StoreIndex, WorldConfiguration,
+    Direction, Epoch, Illegal, Millis, Mode, Rotation, RotationId, Stage, StoreIndex, WorldConfiguration,
 };
 
 use crate::clock::{calendar, millis};
@@ -22,6 +23,7 @@ use crate::lock::{LockHolder, ProcessIdentity, Vitality};
 use crate::report::{MemberStatus, Notice, Resumed};
 use crate::roster::Roster;
 use crate::stamp::{OpenRotation, StampBody};
+use crate::sweep::RunKey;
 use crate::world::{self, FieldsSay, Materials, StoreView};
 
 /// A hold on a key.
@@ -53,6 +55,19 @@ pub(crate) struct Session<'e> {
     pub(crate) dead: Option<LockHolder>,
     /// Which way a rotation went that this process brought to its end.
     pub(crate) ended_back: Direction,
+    /// What that rotation was.
+    pub(crate) ended: Option<Ended>,
+    /// The members that were shown to reject a key, as the last gate that demanded it passed.
+    pub(crate) rejected_by: BTreeMap<KeyId, BTreeSet<String>>,
+    /// What this process itself sent to each run of each member.
+    pub(crate) sent: BTreeMap<RunKey, Traffic>,
+}
+
+/// A rotation of which nothing is left to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    pub(crate) mode: Mode,
+    pub(crate) active: KeyId,
 }
 
 /// What is done about a holder that may be alive.
@@ -119,6 +134,9 @@ impl<'e> Session<'e> {
             refused: None,
             dead: None,
             ended_back: Direction::Forward,
+            ended: None,
+            rejected_by: BTreeMap::new(),
+            sent: BTreeMap::new(),
         };
         let mut attempts = 0;
         loop {
@@ -126,15 +144,24 @@ impl<'e> Session<'e> {
             match session.try_take(operation, claim).await {
                 Err(EngineError::Store(StoreError::Conflict { .. })) if attempts < TAKE_ATTEMPTS => {}
                 Err(error) => return Err(error),
-                Ok(()) => return Ok(session),
+                Ok(()) => break,
             }
         }
+        if session.stamp.unfinished().is_some() {
+            session.heed_touch().await?;
+        }
+        // Where no rotation is open, nothing is proven that somebody could have written over.
+        session.touched = Touched::No;
+        Ok(session)
     }
 
     async fn try_take(&mut self, operation: &str, claim: Claim) -> Result<(), EngineError> {
         let engine = self.engine;
         self.views = engine.read_stores().await?;
         self.stamp = engine.reconcile(&self.views).unwrap_or_else(|| StampBody::new(&engine.assembly.name));
+        if let Some(location) = engine.moved_since_release(&self.views)? {
+            self.touched = Touched::Yes { location };
+        }
         let own = ProcessIdentity::own();
         let before = self.stamp.lock.take();
         self.taken = match &before {
@@ -220,6 +247,9 @@ impl<'e> Session<'e> {
             self.commit(place, None, unmoved).await?;
         }
         self.hook("release lock", Moment::After);
+        if self.touched == Touched::No {
+            self.engine.remember_release(&self.views)?;
+        }
         Ok(())
     }
 
@@ -332,6 +362,10 @@ impl<'e> Session<'e> {
         for _ in 0..COMMIT_ATTEMPTS {
             self.refresh(place).await?;
             if let Some(expected) = expect {
+                if self.touched != Touched::No {
+                    // The proof on which this write rests is as old as what somebody else has just written over.
+                    return Err(EngineError::Moved { location: self.views[place].location.clone() });
+                }
                 let found = self.fields(place);
                 if found.configuration() != Some(expected) {
                     return Err(EngineError::Foreign {

@@ -6,8 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyroll_adapters::stores::SecretStore;
-use keyroll_rotation::RotationId;
+use keyroll_adapters::stores::{Revision, SecretStore};
+use keyroll_rotation::{Epoch, RotationId};
+use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -133,6 +134,33 @@ impl Engine {
         Ok(())
     }
 
+    /// Remembers at which versions this machine gave the stores back.
+    pub(crate) fn remember_release(&self, views: &[StoreView]) -> Result<(), EngineError> {
+        let seen: Vec<Option<Seen>> = views.iter().map(Seen::of).collect();
+        let bytes = serde_json::to_vec(&seen).unwrap_or_default();
+        self.replace_state_file(SEEN_FILE, &bytes)
+    }
+
+    /// A store that somebody wrote since this machine gave it back, and that Keyroll did not write: it carries the same stamp
+    /// at another version. On another machine, and after a crash, nobody can tell.
+    pub(crate) fn moved_since_release(&self, views: &[StoreView]) -> Result<Option<String>, EngineError> {
+        let path = self.state_dir.join(SEEN_FILE);
+        let bytes = match std::fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(EngineError::State { path: path.display().to_string(), what: "read", source }),
+        };
+        // It only adds doubt: what can't be read is what a machine knows that never had it.
+        let seen: Vec<Option<Seen>> = serde_json::from_slice(&bytes).unwrap_or_default();
+        let moved = views.iter().zip(seen).find(|(view, then)| match (Seen::of(view), then) {
+            (Some(now), Some(then)) => {
+                (now.epoch, now.sequence) == (then.epoch, then.sequence) && now.revision != then.revision
+            }
+            (None, _) | (_, None) => false,
+        });
+        Ok(moved.map(|(view, _)| view.location.clone()))
+    }
+
     /// Removes replacements that a killed process never put in place. Only whoever has the journal open makes any, so none
     /// of another process is in the making while this one has it.
     pub(crate) fn sweep_state_folder(&self) {
@@ -172,6 +200,24 @@ fn crockford(value: u128) -> String {
 const CROCKFORD: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
 
 const ROSTER_FILE: &str = "members.json";
+
+/// One store as this machine gave it back.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Seen {
+    epoch: Epoch,
+    sequence: u64,
+    revision: Revision,
+}
+
+impl Seen {
+    fn of(view: &StoreView) -> Option<Self> {
+        let stamp = view.stamp.as_ref()?;
+        Some(Self { epoch: stamp.epoch, sequence: stamp.sequence, revision: view.revision.clone() })
+    }
+}
+
+const SEEN_FILE: &str = "seen.json";
 
 /// What the replacement of a file in the state folder is called until it is put in place.
 const REPLACEMENT_PREFIX: &str = ".keyroll-";

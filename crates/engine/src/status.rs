@@ -2,17 +2,17 @@
 
 use keyroll_keyring::{KeyId, KeyState};
 use keyroll_rotation::gate::Answer;
-use keyroll_rotation::{Halt, Rotation, Stage, Step};
+use keyroll_rotation::{Halt, Next, Rotation, Stage, Step};
 
-use crate::clock::{calendar, millis};
+use crate::clock::{calendar, millis, spoken};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::explain::Names;
 use crate::fingerprints::Fingerprints;
 use crate::journal::Anchor;
 use crate::report::{
-    KeyStatus, MemberStatus, Notice, Reach, RotationStatus, SCHEMA_VERSION, Status, StatusSource, StoreStatus,
-    WaitReport,
+    KeyStatus, MemberStatus, NaysayerReport, Notice, Reach, RotationStatus, SCHEMA_VERSION, Status, StatusSource,
+    StoreStatus, WaitReport, Who,
 };
 use crate::session::Session;
 use crate::stamp::{OpenRotation, StampBody};
@@ -37,12 +37,19 @@ impl Engine {
         let views = self.read_stores().await?;
         let stamp = self.reconcile(&views).unwrap_or_else(|| StampBody::new(&self.assembly.name));
         let seen = self.last_picture();
+        let sighted = if stamp.ledger.keys.is_empty() { self.sight_keys(&views).stores } else { Vec::new() };
         let same = seen.as_ref().is_some_and(|seen| {
             seen.rotation.as_ref().map(|rotation| &rotation.id) == stamp.open.as_ref().map(|open| &open.id)
         });
         let members = if same { seen.map(|seen| seen.members).unwrap_or_default() } else { Vec::new() };
         let mut status = self.picture(&stamp, &members, StatusSource::Stores);
         status.stores = self.store_status(&stamp, &views);
+        // Before the first rotation no key has an id, and that is no problem; what can't be read as keys is one.
+        for (store, said) in status.stores.iter_mut().zip(&sighted) {
+            if said.configuration().is_none() {
+                store.problem = Some(said.words());
+            }
+        }
         status.wait = self.why(&stamp).await?;
         for entry in views.iter().flat_map(|view| &view.document.escrow) {
             if let Some(key) = status.keys.iter_mut().find(|key| key.id == entry.id) {
@@ -75,9 +82,21 @@ impl Engine {
     async fn why(&self, stamp: &StampBody) -> Result<Option<WaitReport>, EngineError> {
         let Some(open) = &stamp.open else { return Ok(None) };
         let now = millis(self.store(0)?.now().await?);
+        if let Next::Do(_) = open.machine.next(now) {
+            // Nothing is in the way of the next step but that somebody has to take it.
+            return match &stamp.lock {
+                Some(holder) if self.may_drive(holder) => Ok(None),
+                _ => Ok(Some(nobody_drives(&open.machine))),
+            };
+        }
         let roster = self.load_roster()?;
-        let names = Names { roster: &roster, consumers: &self.consumer_names() };
-        Ok(Some(names.report(&open.machine.why(now))))
+        let (consumers, stores) = (self.consumer_names(), self.locations());
+        let names = Names { roster: &roster, consumers: &consumers, stores: &stores };
+        Ok(Some(names.report(&open.machine.why(now), open.machine.halt.as_ref())))
+    }
+
+    pub(crate) fn locations(&self) -> Vec<String> {
+        self.assembly.stores.iter().map(|store| store.describe().location).collect()
     }
 
     pub(crate) fn consumer_names(&self) -> Vec<String> {
@@ -118,7 +137,7 @@ impl Engine {
             name: self.assembly.name.clone(),
             taken_at: calendar(millis(self.clock.now())),
             source,
-            rotation: stamp.open.as_ref().map(rotation_status),
+            rotation: stamp.open.as_ref().map(|open| self.rotation_status(open)),
             keys,
             members,
             wait: None,
@@ -126,9 +145,28 @@ impl Engine {
             requests: stamp
                 .requests
                 .iter()
-                .map(|request| format!("`{}` by `{}`, since {}", request.what.words(), request.by, request.at))
+                .map(|request| format!("`{}` by `{}`, since {}", request.what.words(), request.by, spoken(request.at)))
                 .collect(),
             stores: Vec::new(),
+        }
+    }
+
+    fn rotation_status(&self, open: &OpenRotation) -> RotationStatus {
+        let machine = &open.machine;
+        RotationStatus {
+            id: open.id.clone(),
+            mode: machine.mode,
+            direction: machine.direction,
+            stage: machine.stage,
+            step: step_words(machine),
+            incoming: machine.incoming,
+            outgoing: machine.outgoing,
+            opened_at: open.opened_at,
+            opened_by: open.opened_by.clone(),
+            why: open.why.clone(),
+            t0: machine.t0.map(calendar),
+            gate: machine.gate().map(|gate| gate.name),
+            halt: machine.halt.as_ref().map(|halt| halt_words(halt, &self.locations())),
         }
     }
 
@@ -155,7 +193,6 @@ impl Engine {
                             .filter(|id| *id != configuration.active)
                             .collect();
                     }
-                    // Before the first rotation no key has an id, and that is no problem.
                     None if stamp.ledger.keys.is_empty() => {}
                     None => status.problem = Some(said.words()),
                 }
@@ -165,22 +202,18 @@ impl Engine {
     }
 }
 
-fn rotation_status(open: &OpenRotation) -> RotationStatus {
-    let machine = &open.machine;
-    RotationStatus {
-        id: open.id.clone(),
-        mode: machine.mode,
-        direction: machine.direction,
-        stage: machine.stage,
-        step: step_words(machine),
-        incoming: machine.incoming,
-        outgoing: machine.outgoing,
-        opened_at: open.opened_at,
-        opened_by: open.opened_by.clone(),
-        why: open.why.clone(),
-        t0: machine.t0.map(calendar),
-        gate: machine.gate().map(|gate| gate.name),
-        halt: machine.halt.as_ref().map(halt_words),
+/// The next step could be taken now.
+fn nobody_drives(machine: &Rotation) -> WaitReport {
+    WaitReport {
+        stage: crate::words::stage(machine.stage).to_owned(),
+        naysayers: vec![NaysayerReport {
+            who: Who::Human,
+            text: "nobody drives it: `keyroll rotate` goes on at any time".to_owned(),
+            gate: None,
+            members: Vec::new(),
+            until: None,
+        }],
+        come_back_at: None,
     }
 }
 
@@ -200,31 +233,43 @@ fn step_words(machine: &Rotation) -> String {
     }
 }
 
-pub(crate) fn halt_words(halt: &Halt) -> String {
+pub(crate) fn halt_words(halt: &Halt, stores: &[String]) -> String {
     match halt {
         Halt::Paused => "paused".into(),
         Halt::ForeignWrite { store, expected, found } => format!(
-            "store {} was written by somebody else: it should have {}, and has {}",
-            store.0,
+            "{} was written by somebody else: it should have {}, and has {}",
+            stores.get(usize::from(store.0)).map_or("a store", String::as_str),
             world::configuration_words(expected),
             found.as_ref().map_or_else(|| "keys that nobody knows".to_owned(), world::configuration_words)
         ),
-        Halt::ReloadStopped { .. } => "a member did not come back from its reload".into(),
+        Halt::ReloadStopped { member: Some(_) } => "a member did not come back from its reload".into(),
+        Halt::ReloadStopped { member: None } => "more requests failed than before the reload".into(),
         Halt::LaggardsRemain => "members stayed unproven after every allowed reload".into(),
         _ => "for a reason that this release does not know".into(),
     }
 }
 
-/// A key is everywhere where every member has shown that it accepts it; only members can say so.
+/// A state is everywhere where every member has shown it; only members can say so.
 fn reach(machine: Option<&Rotation>, id: KeyId, state: KeyState, members: &[MemberStatus]) -> Reach {
     let written = match machine {
         Some(machine) => machine.stores.iter().any(|store| store.accept.contains(&id)),
         None => matches!(state, KeyState::Active | KeyState::ActiveForProcessing),
     };
     if !written {
-        return Reach::StoreOnly;
+        // What has leaked is not kept, neither as a candidate nor in escrow.
+        let gone = matches!(state, KeyState::Compromised | KeyState::Destroyed);
+        return if gone { Reach::Gone } else { Reach::StoreOnly };
     }
-    let shown = |member: &MemberStatus| member.keys.iter().any(|key| key.key == id && key.accepts == Answer::Yes);
+    let shown = |member: &MemberStatus| {
+        member.keys.iter().any(|key| {
+            let mints = match state {
+                KeyState::Active => key.mints == Answer::Yes,
+                KeyState::Deactivated => key.mints != Answer::Yes,
+                _ => true,
+            };
+            key.key == id && key.accepts == Answer::Yes && mints
+        })
+    };
     if !members.is_empty() && members.iter().all(shown) { Reach::Everywhere } else { Reach::Rumoured }
 }
 

@@ -3,12 +3,12 @@
 //! Who left does not matter and who came is asked too, so a fleet that scales all day can't starve a gate. A member whose
 //! witnesses contradict one another is unknown, however strong one of them is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::{StreamExt, stream};
 use keyroll_adapters::Timestamp;
-use keyroll_adapters::evidence::{self, AskedKey, CapturedSession, Question, Subject, Testimony, Witness};
+use keyroll_adapters::evidence::{self, AskedKey, CapturedSession, Question, Subject, Testimony, Traffic, Witness};
 use keyroll_adapters::fleets::{BootId, Member, MemberId, MemberState};
 use keyroll_keyring::{Fingerprint, Key, KeyId};
 use keyroll_rotation::gate::{
@@ -34,6 +34,8 @@ pub(crate) struct Inquiry<'a> {
     pub(crate) witnesses: &'a [Arc<dyn Witness>],
     /// What a run that began after settle has read; it is P1 evidence of exactly that.
     pub(crate) read_since: Option<ReadSince<'a>>,
+    /// What a ready member is believed to have read because its rollout is over: P0, and only where the file names it.
+    pub(crate) rollout: Option<&'a Gate>,
     /// The gate whose keys a refused login speaks against, where it is not known under which key the login was.
     pub(crate) refused_replays: Option<&'a Gate>,
     /// How many members are asked at the same time.
@@ -65,6 +67,8 @@ pub(crate) struct Showing {
     pub(crate) status: Vec<MemberStatus>,
     /// Where several workers do not name themselves: the probability that one certain stale one was never met.
     pub(crate) residual: Option<f64>,
+    /// What was sent to it for that.
+    pub(crate) sent: Traffic,
 }
 
 /// A complete sweep.
@@ -75,6 +79,8 @@ pub(crate) struct Swept {
     pub(crate) status: Vec<MemberStatus>,
     /// Where workers could not be told apart, what that leaves open.
     pub(crate) residual: Option<String>,
+    /// What was sent to each run for that.
+    pub(crate) sent: Vec<(RunKey, Traffic)>,
 }
 
 /// Lists every consumer's members; who is known to be down holds no key and is no member.
@@ -101,23 +107,36 @@ pub(crate) async fn ask(
     let began = clock.boottime();
     let time = || Timestamp(now.0.saturating_add(millis_u64(clock.boottime().saturating_sub(began))));
     let mut testimonies = testify(members, inquiry, &time, &[]).await;
-    let captured: Vec<_> = testimonies
+    let captured: Vec<Vec<_>> = testimonies
         .iter()
-        .flat_map(|(listed, testimony)| {
+        .map(|(_, testimony)| {
             let minted = minted_under(testimony);
-            testimony.captured.iter().map(move |session| (listed.key(), named(session, minted)))
+            testimony.captured.iter().map(|session| named(session, minted)).collect()
         })
-        .take(REPLAYED)
         .collect();
-    if !captured.is_empty() {
+    if captured.iter().any(|sessions| !sessions.is_empty()) {
         let members = testimonies.iter().map(|(listed, _)| listed.clone()).collect();
-        let replays = testify(members, inquiry, &time, &captured).await;
+        let replays = testify(members, inquiry, &time, &replayed_on_each(&captured)).await;
         for ((_, testimony), (_, replayed)) in testimonies.iter_mut().zip(replays) {
             testimony.statements.extend(replayed.statements);
             testimony.replayed.extend(replayed.replayed);
+            testimony.sent = testimony.sent.plus(replayed.sent);
         }
     }
     testimonies.into_iter().map(|(listed, testimony)| show(listed, testimony, roster, inquiry)).collect()
+}
+
+/// Which sessions are tried on each member: those of every other member, or, in a fleet for which that would be too many, those
+/// of its next neighbours, so that still everybody's login is tried elsewhere and everybody tries the logins of others.
+fn replayed_on_each(captured: &[Vec<Arc<CapturedSession>>]) -> Vec<Vec<Arc<CapturedSession>>> {
+    let minters: Vec<usize> = (0..captured.len()).filter(|place| !captured[*place].is_empty()).collect();
+    let tried = |place: usize| {
+        let after = minters.partition_point(|minter| *minter <= place);
+        let others = minters[after..].iter().chain(&minters[..after]).filter(move |minter| **minter != place);
+        let many = if minters.len() > REPLAYED_ON_ALL { REPLAYED } else { minters.len() };
+        others.take(many).flat_map(|minter| captured[*minter].iter().cloned()).collect()
+    };
+    (0..captured.len()).map(tried).collect()
 }
 
 /// The key under which a member mints, as far as its other witnesses tell.
@@ -134,7 +153,11 @@ fn minted_under(testimony: &Testimony) -> Option<KeyId> {
 /// A captured session with the name of its key, where its minter has told that by other means.
 fn named(session: &Arc<CapturedSession>, minted: Option<KeyId>) -> Arc<CapturedSession> {
     match (session.key, minted) {
-        (None, Some(key)) => Arc::new(CapturedSession { token: session.token.duplicate(), key: Some(key) }),
+        (None, Some(key)) => Arc::new(CapturedSession {
+            token: session.token.duplicate(),
+            key: Some(key),
+            minter: session.minter.clone(),
+        }),
         _ => Arc::clone(session),
     }
 }
@@ -179,8 +202,8 @@ pub(crate) async fn sweep(
             }
         }
     }
-    let gone = |showing: &Showing| !listed.iter().any(|one| one.key() == showing.listed.key());
-    shown.retain(|_, showing| !gone(showing));
+    let still_there: BTreeSet<RunKey> = listed.iter().map(Listed::key).collect();
+    shown.retain(|run, _| still_there.contains(run));
     let sweep = Sweep {
         began: millis(now),
         ended: millis(elapsed()),
@@ -194,7 +217,8 @@ pub(crate) async fn sweep(
             residual * 100.0
         )
     });
-    Ok(Swept { residual, sweep, status: shown.into_values().flat_map(|showing| showing.status).collect() })
+    let sent = shown.iter().map(|(run, showing)| (run.clone(), showing.sent)).collect();
+    Ok(Swept { residual, sweep, sent, status: shown.into_values().flat_map(|showing| showing.status).collect() })
 }
 
 impl Listed {
@@ -244,7 +268,7 @@ async fn testify(
     members: Vec<Listed>,
     inquiry: &Inquiry<'_>,
     now: &(dyn Fn() -> Timestamp + Send + Sync),
-    captured: &[(RunKey, Arc<CapturedSession>)],
+    captured: &[Vec<Arc<CapturedSession>>],
 ) -> Vec<(Listed, Testimony)> {
     let mut answers: Vec<(usize, Listed, Testimony)> = stream::iter(members.into_iter().enumerate())
         .map(|(place, listed)| async move {
@@ -254,11 +278,7 @@ async fn testify(
                     keys: asked(&inquiry.keys),
                     open_only: asked(&inquiry.open_only),
                     decoy: inquiry.decoy,
-                    captured: captured
-                        .iter()
-                        .filter(|(minter, _)| *minter != listed.key())
-                        .map(|(_, session)| Arc::clone(session))
-                        .collect(),
+                    captured: captured.get(place).cloned().unwrap_or_default(),
                     // A session that was minted for the beginning of a long sweep would be over at its end.
                     now: now(),
                 };
@@ -267,6 +287,7 @@ async fn testify(
                 testimony.captured.extend(said.captured);
                 testimony.workers.extend(said.workers);
                 testimony.replayed.extend(said.replayed);
+                testimony.sent = testimony.sent.plus(said.sent);
                 testimony.residual = [testimony.residual, said.residual].into_iter().flatten().reduce(f64::max);
             }
             (place, listed, testimony)
@@ -305,8 +326,14 @@ fn show(listed: Listed, testimony: Testimony, roster: &mut Roster, inquiry: &Inq
     }
     let mut claims = combine(&testimony.statements);
     let since = started_since(&listed.member, inquiry.read_since.map(|since| since.at));
-    if let (Some(ReadSince { gate, .. }), Answer::Yes) = (inquiry.read_since, since) {
-        infer(&mut claims, gate, &testimony.statements);
+    match (inquiry.read_since, since, inquiry.rollout) {
+        (Some(ReadSince { gate, .. }), Answer::Yes, _) => {
+            infer(&mut claims, gate, &testimony.statements, EvidenceLevel::P1);
+        }
+        (_, _, Some(gate)) if listed.member.state == MemberState::Ready => {
+            infer(&mut claims, gate, &testimony.statements, EvidenceLevel::P0);
+        }
+        (_, _, _) => {}
     }
     let mut observations = Vec::new();
     let mut status = Vec::new();
@@ -330,12 +357,12 @@ fn show(listed: Listed, testimony: Testimony, roster: &mut Roster, inquiry: &Inq
             claims,
         });
     }
-    Showing { listed, observations, status, residual: testimony.residual }
+    Showing { listed, observations, status, residual: testimony.residual, sent: testimony.sent }
 }
 
-/// P1: what follows from having started after the configuration was there for everybody. It never overrules an answer, and
-/// fills in where nobody gave one.
-fn infer(claims: &mut Vec<Claim>, gate: &Gate, statements: &[evidence::Statement]) {
+/// What follows from having started after the configuration was there for everybody (P1), or from a rollout that is over (P0).
+/// It never overrules an answer, and fills in where nobody gave one.
+fn infer(claims: &mut Vec<Claim>, gate: &Gate, statements: &[evidence::Statement], level: EvidenceLevel) {
     let accepts = gate.accepts.iter().map(|key| (*key, Ability::Accepts, Answer::Yes));
     let rejects = gate.rejects.iter().map(|key| (*key, Ability::Accepts, Answer::No));
     let mints = gate.mints.iter().map(|key| (*key, Ability::Mints, Answer::Yes));
@@ -347,7 +374,7 @@ fn infer(claims: &mut Vec<Claim>, gate: &Gate, statements: &[evidence::Statement
         });
         if !answered {
             claims.retain(|claim| (claim.key, claim.ability) != (key, ability));
-            claims.push(Claim { key, ability, answer, level: EvidenceLevel::P1 });
+            claims.push(Claim { key, ability, answer, level });
         }
     }
 }
@@ -396,8 +423,11 @@ fn millis_u64(span: std::time::Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// How many captured sessions are replayed on each member: enough to find a split fleet, few enough for a thousand members.
+/// How many others' logins are tried on each member of a large fleet: few enough for a thousand members.
 const REPLAYED: usize = 3;
+
+/// Up to so many members, each login is tried on every other member.
+const REPLAYED_ON_ALL: usize = 16;
 
 #[cfg(test)]
 mod tests {
@@ -407,6 +437,28 @@ mod tests {
 
     fn said(answer: evidence::Answer, level: Level) -> Statement {
         Statement { key: KeyId(1), subject: Subject::Accepts, answer, level, detail: String::new() }
+    }
+
+    #[test]
+    fn every_login_is_tried_elsewhere_and_everybody_tries_the_logins_of_others() {
+        for members in [1_usize, 2, 3, 16, 17, 1_000] {
+            let minter = |place: usize| {
+                let minter = MemberId(place.to_string());
+                vec![Arc::new(CapturedSession { token: keyroll_keyring::Secret::from_text("t"), key: None, minter })]
+            };
+            let captured: Vec<_> = (0..members).map(minter).collect();
+            let tried = replayed_on_each(&captured);
+            let others = if members > REPLAYED_ON_ALL { REPLAYED } else { members - 1 };
+            let mut times = BTreeMap::new();
+            for (place, sessions) in tried.iter().enumerate() {
+                assert_eq!(sessions.len(), others, "{members} members");
+                assert!(sessions.iter().all(|session| session.minter.0 != place.to_string()), "not its own");
+                for session in sessions {
+                    *times.entry(session.minter.0.clone()).or_insert(0) += 1;
+                }
+            }
+            assert!(members == 1 || (times.len() == members && times.values().all(|times| *times == others)));
+        }
     }
 
     #[test]
@@ -433,16 +485,16 @@ mod tests {
         let gate = Gate {
             name: keyroll_rotation::gate::GateName::G1,
             accepts: [KeyId(1)].into(),
-            rejects: std::collections::BTreeSet::new(),
+            rejects: BTreeSet::new(),
             mints: None,
         };
         let silent = [said(evidence::Answer::Unknown, Level::P3)];
         let mut claims = combine(&silent);
-        infer(&mut claims, &gate, &silent);
+        infer(&mut claims, &gate, &silent, EvidenceLevel::P1);
         assert_eq!((claims[0].answer, claims[0].level), (Answer::Yes, EvidenceLevel::P1));
         let torn = [said(evidence::Answer::Yes, Level::P2), said(evidence::Answer::No, Level::P3)];
         let mut claims = combine(&torn);
-        infer(&mut claims, &gate, &torn);
+        infer(&mut claims, &gate, &torn, EvidenceLevel::P1);
         assert_eq!(claims[0].answer, Answer::Unknown);
     }
 }

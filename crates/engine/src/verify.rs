@@ -1,7 +1,7 @@
 //! `verify`: does every member do what the store says, now?
 //!
 //! Each key in use must be accepted, a random one and every retired one that is still known must be rejected, and what a
-//! member mints must be under the active key. Nothing is written, so it may be asked at any time.
+//! member mints must be under the active key; and its log must not show refused sessions. Nothing is written, so it may be asked at any time.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,6 @@ use keyroll_rotation::DrainRule;
 use keyroll_rotation::gate::{Answer, EvidenceRule, Gate, GateName, MemberKind, Readiness};
 
 use crate::clock::millis;
-use crate::effects::error_chain;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::preflight::{Checks, DECOY, RANDOM};
@@ -50,6 +49,8 @@ impl Engine {
         let spared: BTreeSet<KeyId> = draining.map(|machine| machine.outgoing).into_iter().collect();
         let retired: BTreeSet<KeyId> =
             sighting.materials.ids().filter(|id| !configuration.accept.contains(id) && !spared.contains(id)).collect();
+        // Before anything is sent, so that what this very look makes members write does not count.
+        self.check_error_texts(&mut checks).await?;
         let (random, decoy) = (self.assembly.profile.candidate(RANDOM)?, self.assembly.profile.candidate(DECOY)?);
         let gate = Gate {
             name: GateName::G3,
@@ -74,7 +75,11 @@ impl Engine {
         for showing in sweep::ask(listed, &mut roster, &asked, self.clock.as_ref(), now).await {
             for (observation, status) in showing.observations.iter().zip(showing.status) {
                 let serving = observation.kind == MemberKind::Serving && observation.readiness == Readiness::Ready;
-                let rule = self.assembly.policy.settings.evidence;
+                // Nothing is decided here, so what the file names as all that is to be had is advice and not a failure.
+                let rule = match self.assembly.policy.believed {
+                    Some(_) => EvidenceRule::Weak,
+                    None => EvidenceRule::Strong,
+                };
                 verified(&status, &gate, serving, rule, &mut checks);
                 members.push(status);
             }
@@ -96,9 +101,9 @@ impl Engine {
         let before = self.read_error_rates().await;
         self.clock.sleep(watch.over.min(LONGEST_LOOK)).await;
         let after = self.read_error_rates().await;
-        match (before, after) {
+        match (before.complete(), after.complete()) {
             (Ok(before), Ok(after)) => {
-                match keyroll_adapters::evidence::RequestCounts::failed_permille(&before, &after) {
+                match keyroll_adapters::evidence::RequestCounts::failed_permille(before, after) {
                     Some(share) if share <= watch.threshold_permille => {
                         checks.green("errors.rate", None, format!("{share} of 1000 requests fail"));
                     }
@@ -116,24 +121,9 @@ impl Engine {
                 }
             }
             (Err(error), _) | (_, Err(error)) => {
-                checks.unknown("errors.rate", None, error_chain(error.as_ref()), "make every member show the counter");
+                checks.unknown("errors.rate", None, error, "make every member show the counter");
             }
         }
-    }
-
-    pub(crate) async fn read_error_rates(
-        &self,
-    ) -> Result<Vec<keyroll_adapters::evidence::RequestCounts>, Box<dyn std::error::Error + Send + Sync>> {
-        let Some(watch) = &self.assembly.error_rates else { return Ok(Vec::new()) };
-        let mut counts = Vec::new();
-        for one in sweep::list(&self.assembly.consumers).await? {
-            if one.kind == MemberKind::Serving
-                && let Some(count) = watch.source.read(&one.member).await?
-            {
-                counts.push(count);
-            }
-        }
-        Ok(counts)
     }
 }
 

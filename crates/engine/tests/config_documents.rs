@@ -26,6 +26,15 @@ const SMALL: &str = r#"
 "#;
 
 #[test]
+fn every_profile_that_is_shipped_can_be_named_with_its_variant() {
+    for name in keyroll_keyring::Profile::names() {
+        let named = SMALL.replace("profile: rails", &format!("profile: {name}"));
+        assert_eq!(parse(&named).profile.source, ProfileSource::BuiltIn(name.clone()));
+        assert_eq!(keyroll_engine::profile(&parse(&named).profile).unwrap().name(), name);
+    }
+}
+
+#[test]
 fn a_small_document_has_safe_defaults() {
     let document = parse(SMALL);
     assert_eq!(document.name.as_str(), "shop");

@@ -11,6 +11,7 @@ pub mod ring_file;
 pub mod sealed;
 mod secret;
 pub mod strength;
+mod token;
 mod wipe;
 
 pub use fingerprint::{Fingerprint, FingerprintError, ForeignFingerprint};

@@ -81,6 +81,7 @@ pub struct Profile {
     layout: Layout,
     codec: Option<CodecChoice>,
     reseal: Reseal,
+    contention: Contention,
     initializer: Option<Initializer>,
     error_texts: Vec<ErrorText>,
     lints: Vec<lint::Lint>,
@@ -273,6 +274,11 @@ impl Profile {
         })
     }
 
+    /// Whether members with different active keys fight over one session.
+    pub fn contention(&self) -> Contention {
+        self.contention
+    }
+
     /// Texts in logs and answers which say that a session was refused.
     pub fn error_texts(&self) -> &[ErrorText] {
         &self.error_texts
@@ -321,6 +327,19 @@ pub enum Reseal {
     Never,
 }
 
+/// What becomes of a session that goes back and forth between members with different active keys, all of which accept it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize)]
+#[expect(clippy::exhaustive_enums, reason = "they fight over it or they do not")]
+pub enum Contention {
+    /// Nothing.
+    #[default]
+    #[serde(rename = "harmless")]
+    None,
+    /// Each member gives it a new identity under its own key, and requests that are under way lose it.
+    #[serde(rename = "fight")]
+    BetweenActiveKeys,
+}
+
 /// Code for the application.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Initializer {
@@ -337,6 +356,20 @@ pub struct ErrorText {
     pub place: ErrorPlace,
     /// A part of a line.
     pub text: String,
+    /// Who makes a member say it.
+    pub cause: ErrorCause,
+}
+
+/// Who makes a member say an error text.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[expect(clippy::exhaustive_enums, reason = "users alone, or Keyroll's own probes too")]
+pub enum ErrorCause {
+    /// Users only: Keyroll's probes leave no such line.
+    #[default]
+    Users,
+    /// A probe whose session is to be rejected leaves the same line, so its number says nothing where probes are sent.
+    ProbesToo,
 }
 
 /// Where an error text is seen.

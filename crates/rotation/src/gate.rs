@@ -2,7 +2,7 @@
 //!
 //! Unknown is never converged: a claim that is absent counts as `Unknown`, and `Unknown` never passes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use keyroll_keyring::KeyId;
 use serde::{Deserialize, Serialize};
@@ -166,7 +166,7 @@ pub enum EvidenceLevel {
 pub enum EvidenceRule {
     /// P3 for accepting and rejecting, P2 or P3 for minting.
     Strong,
-    /// `--evidence weak`: P1 and above for everything.
+    /// `--evidence weak`: whatever is shown at all. P0 is shown only where the file names it as what is believed.
     Weak,
 }
 
@@ -226,6 +226,18 @@ pub enum Unproven {
     },
 }
 
+impl EvidenceRule {
+    /// The level that proves an ability. A worker has no address to send a session to, so its own word is enough.
+    pub fn least(self, kind: MemberKind, ability: Ability) -> EvidenceLevel {
+        match (self, kind, ability) {
+            (Self::Weak, _, _) => EvidenceLevel::P0,
+            (Self::Strong, MemberKind::Worker, _) => EvidenceLevel::P1,
+            (Self::Strong, MemberKind::Serving, Ability::Mints) => EvidenceLevel::P2,
+            (Self::Strong, MemberKind::Serving, Ability::Accepts) => EvidenceLevel::P3,
+        }
+    }
+}
+
 impl Gate {
     /// Judges one sweep. It must have begun at `settle_over` or later, because before that a member could still boot
     /// from an older configuration.
@@ -245,15 +257,19 @@ impl Gate {
                 (0, Declared::MayBeEmpty) | (1.., Declared::MayBeEmpty | Declared::Populated) => {}
             }
         }
-        let listed: BTreeSet<MemberIndex> = sweep.listed_after.iter().copied().collect();
-        for member in listed {
-            let mut asked = false;
-            for observation in sweep.observed.iter().filter(|observation| observation.member == member) {
-                asked = true;
-                self.judge_member(observation, rule, &mut unproven);
+        let mut listed: BTreeMap<MemberIndex, Vec<&Observation>> =
+            sweep.listed_after.iter().map(|&member| (member, Vec::new())).collect();
+        for observation in &sweep.observed {
+            if let Some(shown) = listed.get_mut(&observation.member) {
+                shown.push(observation);
             }
-            if !asked {
+        }
+        for (member, shown) in listed {
+            if shown.is_empty() {
                 unproven.push(Unproven::NotAsked { member });
+            }
+            for observation in shown {
+                self.judge_member(observation, rule, &mut unproven);
             }
         }
         if unproven.is_empty() { Verdict::Passed } else { Verdict::Unproven(unproven) }
@@ -280,7 +296,7 @@ impl Gate {
         let lacking = self.demands().filter(|demand| {
             !observation.claims.iter().any(|claim| {
                 (claim.key, claim.ability, claim.answer) == (demand.key, demand.ability, demand.answer)
-                    && claim.level >= needed(rule, observation.kind, claim.ability)
+                    && claim.level >= rule.least(observation.kind, claim.ability)
             })
         });
         unproven.extend(lacking.map(|demand| match observation.readiness {
@@ -316,15 +332,6 @@ struct Demand {
     key: KeyId,
     ability: Ability,
     answer: Answer,
-}
-
-/// The level that proves an ability. A worker has no address to send a session to, so its own word is enough.
-fn needed(rule: EvidenceRule, kind: MemberKind, ability: Ability) -> EvidenceLevel {
-    match (rule, kind, ability) {
-        (EvidenceRule::Weak, _, _) | (EvidenceRule::Strong, MemberKind::Worker, _) => EvidenceLevel::P1,
-        (EvidenceRule::Strong, MemberKind::Serving, Ability::Mints) => EvidenceLevel::P2,
-        (EvidenceRule::Strong, MemberKind::Serving, Ability::Accepts) => EvidenceLevel::P3,
-    }
 }
 
 #[cfg(test)]
@@ -364,6 +371,27 @@ mod tests {
     }
 
     #[test]
+    fn each_half_of_each_gate_takes_its_own_level_and_less_only_by_name() {
+        use EvidenceLevel::{P0, P1, P2, P3};
+        let mints = Gate { name: GateName::G2, accepts: BTreeSet::new(), rejects: BTreeSet::new(), mints: Some(KEY) };
+        let rejects = Gate { name: GateName::G3, accepts: BTreeSet::new(), rejects: [KEY].into(), mints: None };
+        for (gate, ability, answer, least) in [
+            (gate(), Ability::Accepts, Answer::Yes, P3),
+            (rejects, Ability::Accepts, Answer::No, P3),
+            (mints, Ability::Mints, Answer::Yes, P2),
+        ] {
+            for level in [P0, P1, P2, P3] {
+                let mut observation = member(Readiness::Ready, MemberKind::Serving, &[]);
+                observation.claims = vec![Claim { key: KEY, ability, answer, level }];
+                let passes =
+                    |rule| gate.judge(&sweep(vec![observation.clone()], &[0]), rule, Millis(10)) == Verdict::Passed;
+                assert_eq!(passes(EvidenceRule::Strong), level >= least, "{gate:?} {level:?}");
+                assert!(passes(EvidenceRule::Weak), "{gate:?} {level:?}");
+            }
+        }
+    }
+
+    #[test]
     fn a_self_report_is_enough_for_a_worker_and_by_name_only_for_a_server() {
         use EvidenceLevel::{P0, P1, P2, P3};
         let shown = |kind, level| member(Readiness::Ready, kind, &[(Answer::Yes, level)]);
@@ -371,7 +399,8 @@ mod tests {
         assert!(!passes(shown(MemberKind::Serving, P2), EvidenceRule::Strong));
         assert!(passes(shown(MemberKind::Serving, P2), EvidenceRule::Weak));
         assert!(passes(shown(MemberKind::Worker, P1), EvidenceRule::Strong));
-        assert!(!passes(shown(MemberKind::Worker, P0), EvidenceRule::Weak));
+        assert!(!passes(shown(MemberKind::Worker, P0), EvidenceRule::Strong));
+        assert!(passes(shown(MemberKind::Worker, P0), EvidenceRule::Weak));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use keyroll_keyring::KeyId;
 
 use crate::drain::Shortfall;
-use crate::gate::{Gate, GateName};
+use crate::gate::{Gate, GateName, Readiness, Unproven};
 use crate::invariants::{self, Violation};
 use crate::{
     Abandoned, Attempt, Direction, DrainEvidenceGap, DrainRule, Effect, Halt, Illegal, Leaving, Millis, Mode, Naysayer,
@@ -86,7 +86,7 @@ impl Rotation {
     /// Who says no, with figures. Also answers while there is something to do: then it names what that is about to end.
     pub fn why(&self, now: Millis) -> Wait {
         let (naysayers, again_at) = match &self.halt {
-            Some(halt) => (vec![halt_reason(halt, &self.unproven)], None),
+            Some(halt) => (self.why_halted(halt), None),
             None => self.why_of_stage(now),
         };
         Wait { stage: self.stage, naysayers, again_at }
@@ -266,6 +266,23 @@ impl Rotation {
         }
     }
 
+    /// The decision that a person has to take, and the members that are the cause of it.
+    fn why_halted(&self, halt: &Halt) -> Vec<Naysayer> {
+        let unproven = match halt {
+            Halt::ReloadStopped { member: Some(member) } => {
+                vec![Unproven::CannotAnswer { member: *member, readiness: Readiness::Unready }]
+            }
+            Halt::LaggardsRemain => self.unproven.clone(),
+            Halt::ReloadStopped { member: None } | Halt::Paused | Halt::ForeignWrite { .. } => Vec::new(),
+        };
+        let mut naysayers = vec![halt_reason(halt, &self.unproven)];
+        if !unproven.is_empty() {
+            let gate = self.gate().map(|gate| gate.name);
+            naysayers.push(Naysayer::Evidence { gate, unproven, drain: None });
+        }
+        naysayers
+    }
+
     fn refused_write(&self) -> Option<Violation> {
         let (store, after) = (*self.lacking().first()?, self.target()?);
         invariants::check_next(self, store, &after).err()
@@ -374,20 +391,22 @@ fn check_settings(opening: &Opening) -> Result<(), Illegal> {
     Err(Illegal::Invariant { invariant: "I6", reason: reason.to_owned() })
 }
 
-fn halt_reason(halt: &Halt, unproven: &[crate::gate::Unproven]) -> Naysayer {
+fn halt_reason(halt: &Halt, unproven: &[Unproven]) -> Naysayer {
     let decision = match halt {
         Halt::Paused => "the rotation is paused: resume it, or roll it back".to_owned(),
         Halt::ForeignWrite { store, found: Some(found), .. } => format!(
-            "somebody else wrote to store {}: it has {} active; put it back, adopt it, or revoke",
+            "somebody else wrote to store {}: it has {} active; put it back, overwrite it or adopt it",
             store.0, found.active
         ),
         Halt::ForeignWrite { store, found: None, .. } => {
-            format!("somebody else wrote keys that nobody knows to store {}; put it back", store.0)
+            format!("somebody else wrote keys that nobody knows to store {}; put it back or overwrite it", store.0)
         }
-        Halt::ReloadStopped { member: Some(member) } => {
-            format!("member {} did not come back from its reload: repair it, then resume, or roll back", member.0)
+        Halt::ReloadStopped { member: Some(_) } => {
+            "a member did not come back from its reload: repair it, then resume, or roll back".to_owned()
         }
-        Halt::ReloadStopped { member: None } => "a reload failed: repair it, then resume, or roll back".to_owned(),
+        Halt::ReloadStopped { member: None } => {
+            "more requests fail since the reload than before it: find out why, then resume, or roll back".to_owned()
+        }
         Halt::LaggardsRemain => format!(
             "{} demands are unmet after every allowed reload: repair the members, then resume, or roll back",
             unproven.len()

@@ -170,9 +170,9 @@ pub enum Halt {
         /// What it holds, where that can be told in known keys.
         found: Option<WorldConfiguration>,
     },
-    /// A reload did not come back.
+    /// A reload did not come back, or made requests fail.
     ReloadStopped {
-        /// The member, if one is to blame.
+        /// The member, if one did not come back; none where more requests failed than before.
         member: Option<crate::MemberIndex>,
     },
     /// Laggards stayed after every allowed attempt.

@@ -72,7 +72,64 @@ impl ErrorRates {
     }
 }
 
+/// Answered requests.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "all requests and the failed ones among them")]
+pub struct Traffic {
+    /// All of them.
+    pub total: u64,
+    /// Those that were answered with 401 or 5xx.
+    pub failed: u64,
+}
+
+impl Traffic {
+    /// One more.
+    pub fn count(&mut self, status: u16) {
+        self.total = self.total.saturating_add(1);
+        if status == 401 || (500..600).contains(&status) {
+            self.failed = self.failed.saturating_add(1);
+        }
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self { total: self.total.saturating_add(other.total), failed: self.failed.saturating_add(other.failed) }
+    }
+
+    /// What is left of this without `other`.
+    #[must_use]
+    pub fn without(self, other: Self) -> Self {
+        Self { total: self.total.saturating_sub(other.total), failed: self.failed.saturating_sub(other.failed) }
+    }
+
+    /// The share of failed requests, per thousand; `None` where there was no request.
+    pub fn failed_permille(self) -> Option<u16> {
+        let permille = (u128::from(self.failed) * 1000).checked_div(u128::from(self.total))?;
+        u16::try_from(permille).ok()
+    }
+}
+
 impl RequestCounts {
+    /// What the members' users did between two readings of a roll. A run that was not there before has counted from zero, so
+    /// all that it shows is new. A counter that went down within a run was reset, and that run says nothing.
+    ///
+    /// `own` is what Keyroll itself sent to a run meanwhile, which is taken away: a probe under a random key is meant to be
+    /// refused, and on a quiet night such probes are most of what a member sees.
+    pub fn since(before: &[Self], after: &[Self], own: impl Fn(&MemberId, &BootId) -> Traffic) -> Traffic {
+        let mut sum = Traffic::default();
+        for later in after {
+            let earlier =
+                before.iter().find(|earlier| (&earlier.member, &earlier.boot) == (&later.member, &later.boot));
+            let (total, failed) = earlier.map_or((0, 0), |earlier| (earlier.total, earlier.failed));
+            let (Some(total), Some(failed)) = (later.total.checked_sub(total), later.failed.checked_sub(failed)) else {
+                continue;
+            };
+            sum = sum.plus(Traffic { total, failed }.without(own(&later.member, &later.boot)));
+        }
+        sum
+    }
+
     /// The share of failed requests between two readings, per thousand, over all members that were read twice. `None` where
     /// no request was counted or no run was read twice.
     pub fn failed_permille(before: &[Self], after: &[Self]) -> Option<u16> {
@@ -122,6 +179,20 @@ mod tests {
         assert_eq!(RequestCounts::failed_permille(&before, &[counts("a", 5, 5)]), None, "a reset");
         assert_eq!(RequestCounts::failed_permille(&before, &[counts("b", 2000, 500)]), None, "another run");
         assert_eq!(RequestCounts::failed_permille(&before, &before), None, "no requests");
+    }
+
+    #[test]
+    fn a_new_run_counts_from_zero_and_our_own_requests_do_not_count() {
+        let before = [counts("a", 1000, 10), counts("b", 500, 0)];
+        let after = [counts("a", 1100, 10), counts("c", 40, 30), counts("b", 5, 5)];
+        let own = |_: &MemberId, boot: &BootId| match boot.0.as_str() {
+            "c" => Traffic { total: 20, failed: 20 },
+            _ => Traffic::default(),
+        };
+        let users = RequestCounts::since(&before, &after, own);
+        assert_eq!(users, Traffic { total: 120, failed: 10 }, "`b` was reset and says nothing");
+        assert_eq!(users.failed_permille(), Some(83));
+        assert_eq!(Traffic::default().failed_permille(), None);
     }
 
     #[tokio::test]

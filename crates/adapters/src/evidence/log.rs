@@ -13,7 +13,7 @@ use regex::{Captures, Regex};
 
 use super::request::EvidenceConfigError;
 use super::self_report::{self, SelfReport};
-use super::{Level, Question, Testimony, Witness, WitnessDescription};
+use super::{EvidenceError, Level, Question, Testimony, Witness, WitnessDescription};
 use crate::fleets::Member;
 use crate::subprocess::{self, Invocation};
 
@@ -38,6 +38,8 @@ pub enum LogSource {
     Command {
         /// Program and arguments.
         argv: Vec<String>,
+        /// Where it runs; Keyroll's own folder if none.
+        folder: Option<PathBuf>,
         /// How long it may take.
         limit: Duration,
     },
@@ -64,6 +66,32 @@ impl LogWitness {
         }
     }
 
+    /// What this run of a member wrote: its log from the first line on that is shown to be of this run.
+    pub async fn this_run(&self, member: &Member) -> Result<String, EvidenceError> {
+        let failed = |reason| EvidenceError::NoAnswer { member: member.id.0.clone(), reason };
+        let text = self.text(member).await.map_err(failed)?;
+        if self.by_place() {
+            return Ok(text);
+        }
+        let mut from = 0;
+        for line in text.split_inclusive('\n') {
+            let found = self.config.pattern.captures(line.trim_end());
+            if found.is_some_and(|found| matches!(self.run_of(&found, member), Run::This)) {
+                return Ok(text[from..].to_owned());
+            }
+            from += line.len();
+        }
+        Err(failed("no line of its log shows where this run begins".into()))
+    }
+
+    /// Whether the log itself was asked for by boot id.
+    fn by_place(&self) -> bool {
+        match &self.config.source {
+            LogSource::File(path) => path.contains(BOOT),
+            LogSource::Command { argv, .. } => argv.iter().any(|argument| argument.contains(BOOT)),
+        }
+    }
+
     async fn text(&self, member: &Member) -> Result<String, String> {
         let bytes = match &self.config.source {
             LogSource::File(path) => {
@@ -73,11 +101,11 @@ impl LogWitness {
                 let read = read.map_err(|error| format!("the log can't be read: {error}"))?;
                 read.map_err(|error| format!("the log `{shown}` can't be read: {error}"))?
             }
-            LogSource::Command { argv, limit } => {
+            LogSource::Command { argv, folder, limit } => {
                 let invocation = Invocation {
                     argv: argv.iter().map(|argument| fill(argument, member)).collect(),
                     env: subprocess::inherited(&[]),
-                    folder: None,
+                    folder: folder.clone(),
                     limit: *limit,
                     output_limit: usize::try_from(LIMIT).unwrap_or(usize::MAX),
                 };
@@ -137,11 +165,7 @@ impl LogWitness {
     }
 
     fn run_of(&self, found: &Captures<'_>, member: &Member) -> Run {
-        let by_place = match &self.config.source {
-            LogSource::File(path) => path.contains(BOOT),
-            LogSource::Command { argv, .. } => argv.iter().any(|argument| argument.contains(BOOT)),
-        };
-        if by_place {
+        if self.by_place() {
             return Run::This;
         }
         if let Some(boot) = found.name("boot") {
@@ -287,9 +311,36 @@ mod tests {
     async fn a_command_prints_the_log_of_one_run() {
         let line = format!("web-1 b7 {}", print(1));
         let argv = ["printf", "%s %s %s", "{member}", "{boot}", print(1).as_str()].map(str::to_owned).to_vec();
-        let source = LogSource::Command { argv, limit: Duration::from_secs(5) };
+        let source = LogSource::Command { argv, folder: None, limit: Duration::from_secs(5) };
         let said = ask_source(source, r"^web-1 b7 (?<active>\S+)").await;
         assert_eq!(answers(&said), [Answer::Yes, Answer::Yes, Answer::Unknown, Answer::No], "{line}");
+    }
+
+    #[tokio::test]
+    async fn what_a_run_wrote_begins_with_its_own_first_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("web-1.log");
+        let print = print(1);
+        let text =
+            format!("an error of before\nkeys active={print} boot=b6\nkeys active={print} boot=b7\nan error of now\n");
+        std::fs::write(&path, text).unwrap();
+        let member = Member {
+            id: MemberId("web-1".into()),
+            boot: BootId("b7".into()),
+            address: None,
+            state: MemberState::Ready,
+            started_at: None,
+            workers: Vec::new(),
+        };
+        let source = || LogSource::File(path.display().to_string());
+        let pattern = |pattern| Regex::new(pattern).unwrap();
+        let marked =
+            LogConfig { pattern: pattern(r"^keys active=(?<active>\S+) boot=(?<boot>\S+)$"), source: source() };
+        let run = LogWitness::new(marked).unwrap().this_run(&member).await.unwrap();
+        assert!(run.starts_with("keys") && run.ends_with("an error of now\n") && !run.contains("before"), "{run}");
+        let unmarked = LogConfig { pattern: pattern(r"^keys active=(?<active>\S+)"), source: source() };
+        let error = LogWitness::new(unmarked).unwrap().this_run(&member).await.unwrap_err();
+        assert!(error.to_string().contains("where this run begins"), "{error}");
     }
 
     #[tokio::test]

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use keyroll_keyring::codec::SessionCodec;
+use keyroll_keyring::codec::{OpenError, SessionCodec};
 use keyroll_keyring::{Key, KeyId, Secret, UnixTime};
 use regex::Regex;
 use reqwest::header::{CONTENT_TYPE, COOKIE};
@@ -221,6 +221,16 @@ impl LoginWitness {
         let now = UnixTime(i64::try_from(question.now.0 / 1000).ok()?);
         self.codec.as_ref()?.open(&keys, text, now).ok().map(|opened| opened.key)
     }
+
+    /// Whether the session says of itself that its time is over, where a codec can read that.
+    fn is_over(&self, token: &Secret, question: &Question<'_>) -> bool {
+        let keys: Vec<&Key> = question.keys.iter().chain(&question.open_only).map(|asked| asked.key).collect();
+        let now = UnixTime(i64::try_from(question.now.0 / 1000).unwrap_or(i64::MAX));
+        match (&self.codec, std::str::from_utf8(token.expose())) {
+            (Some(codec), Ok(text)) => matches!(codec.open(&keys, text, now), Err(OpenError::Expired)),
+            (None, _) | (_, Err(_)) => false,
+        }
+    }
 }
 
 #[async_trait]
@@ -235,8 +245,21 @@ impl Witness for LoginWitness {
             testimony.statements = minting(question, None, "it has no address to log in at");
             return testimony;
         };
+        // First, because sessions of others grow older while this one logs in.
+        for session in &question.captured {
+            let (answer, detail) = match self.is_over(&session.token, question) {
+                // A long sweep may outlive a short session; whoever refuses it then does nothing wrong.
+                true => (Answer::Unknown, "its time is over; nothing was tried".to_owned()),
+                false => self.replay(address, &session.token).await,
+            };
+            let detail = format!("a login of `{}`: {detail}", session.minter.0);
+            if let Some(key) = session.key {
+                testimony.statements.push(accepts(key, answer, detail.clone()));
+            }
+            testimony.replayed.push(Replayed { key: session.key, answer, detail });
+        }
         match self.login(address).await {
-            Err(reason) => testimony.statements = minting(question, None, &reason),
+            Err(reason) => testimony.statements.extend(minting(question, None, &reason)),
             Ok(token) => {
                 let key = self.key_of(&token, question);
                 let detail = match (key, &self.codec) {
@@ -244,23 +267,20 @@ impl Witness for LoginWitness {
                     (None, Some(_)) => "a login set a session that opens under no known key".to_owned(),
                     (None, None) => "a login set a session that can't be opened here".to_owned(),
                 };
-                testimony.statements = minting(question, key, &detail);
+                testimony.statements.extend(match (key, &self.codec) {
+                    // Whatever key it is, it is none of those that were asked about.
+                    (None, Some(_)) => minting_none_of(question, &detail),
+                    (Some(_), _) | (None, None) => minting(question, key, &detail),
+                });
                 let (answer, detail) = self.replay(address, &token).await;
                 if let Some(key) = key {
                     testimony.statements.push(accepts(key, answer, format!("its own login: {detail}")));
                 }
                 testimony.replayed.push(Replayed { key, answer, detail: format!("its own login: {detail}") });
-                testimony.captured.push(Arc::new(CapturedSession { token, key }));
+                testimony.captured.push(Arc::new(CapturedSession { token, key, minter: member.id.clone() }));
             }
         }
-        for session in &question.captured {
-            let (answer, detail) = self.replay(address, &session.token).await;
-            let detail = format!("another member's login: {detail}");
-            if let Some(key) = session.key {
-                testimony.statements.push(accepts(key, answer, detail.clone()));
-            }
-            testimony.replayed.push(Replayed { key: session.key, answer, detail });
-        }
+        testimony.sent = self.direct.take_sent(address);
         testimony
     }
 }
@@ -291,6 +311,14 @@ fn minting(question: &Question<'_>, under: Option<KeyId>, detail: &str) -> Vec<S
             Statement { key, subject: Subject::Mints, answer, level: Level::P3, detail: detail.to_owned() }
         })
         .collect()
+}
+
+fn minting_none_of(question: &Question<'_>, detail: &str) -> Vec<Statement> {
+    let mut statements = minting(question, None, detail);
+    for statement in &mut statements {
+        statement.answer = Answer::No;
+    }
+    statements
 }
 
 fn accepts(key: KeyId, answer: Answer, detail: String) -> Statement {

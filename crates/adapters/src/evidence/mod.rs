@@ -26,7 +26,7 @@ mod workers;
 
 pub use ask::ask_all;
 pub use drain::{CountsAt, DrainScrape};
-pub use error_rate::{ErrorRates, RequestCounts};
+pub use error_rate::{ErrorRates, RequestCounts, Traffic};
 pub use log::{LogConfig, LogSource, LogWitness};
 pub use login::{Capture, CaptureFrom, LoginBody, LoginConfig, LoginStep, LoginWitness};
 pub use look::{HeaderLook, Look, Reissue, StatusSet, TextLook};
@@ -45,7 +45,7 @@ use keyroll_keyring::{Fingerprint, Key, KeyId};
 use serde::{Deserialize, Serialize};
 
 use crate::Timestamp;
-use crate::fleets::Member;
+use crate::fleets::{Member, MemberId};
 
 /// A way to learn what a member can do with keys.
 #[async_trait]
@@ -120,6 +120,8 @@ pub struct CapturedSession {
     pub token: keyroll_keyring::Secret,
     /// Under which key it opens, where a codec can tell.
     pub key: Option<KeyId>,
+    /// Who minted it.
+    pub minter: MemberId,
 }
 
 /// What a member showed.
@@ -136,6 +138,8 @@ pub struct Testimony {
     pub residual: Option<f64>,
     /// What came of each session of [`Question::captured`] that was replayed, also where no key of it is known.
     pub replayed: Vec<Replayed>,
+    /// The requests that were made to learn this: the member counts them too, and a probe is often meant to be refused.
+    pub sent: Traffic,
 }
 
 /// What came of replaying a session that another member minted.

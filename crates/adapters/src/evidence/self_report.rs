@@ -34,7 +34,7 @@ pub(super) fn judge(question: &Question<'_>, reports: &[SelfReport], unclear: Op
             let (yes, no, all) = (count(Answer::Yes), count(Answer::No), answers.len());
             let verb = if subject == Subject::Accepts { "accepts" } else { "mints under" };
             let (answer, detail) = if asked.fingerprint.is_none() {
-                (Answer::Unknown, "the key is too weak to have a fingerprint that a report could name".to_owned())
+                (Answer::Unknown, "the key has no fingerprint that a report could name".to_owned())
             } else if let Some(reason) = unclear {
                 // One worker that mints under a key is enough to know that the member does.
                 let answer = if subject == Subject::Mints && yes > 0 { Answer::Yes } else { Answer::Unknown };

@@ -34,6 +34,14 @@ pub trait Fleet: Send + Sync {
 
     /// Asks for a reload. Returns when it was taken up, not when the member is back: the caller lists and proves.
     async fn reload(&self, request: &ReloadRequest) -> Result<ReloadOutcome, FleetError>;
+
+    /// What this run of a member has printed so far, or the end of it where that is very much.
+    ///
+    /// A fleet that does not keep what its members print says so by this default, which proves nothing.
+    async fn output(&self, member: &Member) -> Result<Option<Vec<u8>>, FleetError> {
+        let _ = member;
+        Ok(None)
+    }
 }
 
 /// What a fleet is, for plans and preflight.
@@ -176,6 +184,17 @@ pub enum FleetError {
         member: String,
         /// `started` or `stopped`.
         action: &'static str,
+        /// Why.
+        #[source]
+        source: BoxError,
+    },
+    /// What a member printed can't be read.
+    #[error("what `{member}` of {location} printed can't be read")]
+    Output {
+        /// Which fleet.
+        location: String,
+        /// Which member.
+        member: String,
         /// Why.
         #[source]
         source: BoxError,

@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use keyroll_adapters::fleets::{Fleet, FleetError, MemberId, ProcessFleet, ReloadId, ReloadRequest, ReloadTarget};
 use keyroll_engine::config::{ConsumerKind, SessionKey};
-use keyroll_engine::{Engine, ExitKind, Operator, RotateRequest, interrupt};
+use keyroll_engine::{Engine, ExitKind, Observer, Operator, RotateRequest, interrupt};
 use keyroll_fleetlab::lab::{Lab, LabOptions};
 use keyroll_fleetlab::procedures::{Pace, Procedure};
 use keyroll_fleetlab::replica::{self, Args, Mode};
@@ -19,7 +19,7 @@ use keyroll_fleetlab::report::{Document, KEYROLL, Run, Verdict};
 use keyroll_fleetlab::scene::{Described, Scene, SceneOptions};
 use keyroll_fleetlab::supervisor::{LocalProcesses, Supervisor, SupervisorError};
 
-use super::setup::block_on;
+use super::setup::{Stop, block_on};
 use crate::args::{DemoArgs, Format};
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -30,9 +30,10 @@ pub(crate) fn run(args: &DemoArgs, console: Console) -> Result<Exit, Failure> {
     let program = std::env::current_exe()
         .map_err(|err| Failure::new(Exit::Failed, format!("this program's own path is not known: {err}")))?;
     let (sender, receiver) = interrupt();
-    let document = block_on(Some(sender), console, async {
+    let view = Arc::new(View::new(console));
+    let document = block_on(Some(Stop::new(sender, &view)), async {
         tokio::select! {
-            document = all(args, &program, console) => document,
+            document = all(args, &program, console, &view) => document,
             () = receiver.wait() => Err(Failure::new(Exit::Interrupted, "the demo was stopped; its processes are gone")),
         }
     })??;
@@ -55,8 +56,8 @@ pub(crate) fn replica(words: &[String]) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-async fn all(args: &DemoArgs, program: &Path, console: Console) -> Result<Document, Failure> {
-    let mut runs = vec![with_keyroll(args, program, console).await?];
+async fn all(args: &DemoArgs, program: &Path, console: Console, view: &Arc<View>) -> Result<Document, Failure> {
+    let mut runs = vec![with_keyroll(args, program, console, view).await?];
     if args.compare {
         for procedure in Procedure::ALL {
             tell(console, &format!("\n{}: {}", procedure.name(), procedure.summary()));
@@ -69,7 +70,7 @@ async fn all(args: &DemoArgs, program: &Path, console: Console) -> Result<Docume
     Ok(Document::new(runs))
 }
 
-async fn with_keyroll(args: &DemoArgs, program: &Path, console: Console) -> Result<Run, Failure> {
+async fn with_keyroll(args: &DemoArgs, program: &Path, console: Console, view: &Arc<View>) -> Result<Run, Failure> {
     let (scene, _) = scene(args, Mode::Sealed)?;
     let yaml = scene.keyroll_yaml(&Described { name: "demo", program, subcommand: REPLICA, escrow: "1h" });
     let file = scene.folder().join("keyroll.yaml");
@@ -83,10 +84,9 @@ async fn with_keyroll(args: &DemoArgs, program: &Path, console: Console) -> Resu
     lab.warm_up().await;
     tell(console, &format!("{KEYROLL}: keyroll rotate, on this keyroll.yaml:\n{}", indented(&yaml)));
 
-    let view = Arc::new(View::new(console));
     let assembly = keyroll_engine::assemble(&config, &state_dir).map_err(|err| failed(&err))?;
     let operator = Operator { name: "demo".to_owned(), host: "localhost".to_owned() };
-    let engine = Engine::new(assembly, &state_dir, operator).with_observer(view.clone());
+    let engine = Engine::new(assembly, &state_dir, operator).with_observer(Arc::clone(view) as Arc<dyn Observer>);
     let outcome = engine.rotate(RotateRequest::default()).await;
     view.finish();
     let outcome = outcome.map_err(|err| super::drive::engine_failure(&err, console))?;

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use keyroll_engine::{
     CompleteRequest, Compromised, Engine, EngineError, ExitKind, Outcome, Overrides, Patience, PlanDocument, Reason,
-    ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest, StoreLeak, UnlockRequest, Why,
+    ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest, StoreLeak, UnlockRequest, Why, WindowRule,
 };
 use keyroll_rotation::gate::EvidenceRule;
 use keyroll_rotation::{Mode, RotationId, Stage};
 
 use super::setup::{Setup, block_on};
-use crate::args::{self, Command, Global};
+use crate::args::{self, Command, Format, Global};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::view::View;
@@ -20,10 +20,16 @@ use crate::secrets;
 
 pub(crate) fn run(command: &Command, global: &Global, console: Console) -> Result<Exit, Failure> {
     let setup = Setup::load(global)?;
-    let request = Request::of(command, console)?;
+    let request = Request::of(command)?;
     let view = Arc::new(View::new(console));
-    let (engine, interrupt) = setup.engine(&view)?;
-    let result = block_on(Some(interrupt), console, request.carry_out(&engine))?;
+    if let (Request::Revoke(request), Command::Revoke(args)) = (&request, command) {
+        somebody_says_yes(args, console)?;
+        let (engine, _) = setup.engine(&view)?;
+        whom_it_concerns(&engine, request, console)?;
+        confirm(args, console)?;
+    }
+    let (engine, stop) = setup.engine(&view)?;
+    let result = block_on(Some(stop), request.carry_out(&engine))?;
     view.finish();
     match result {
         Ok(outcome) => Ok(show(&outcome, console)),
@@ -50,26 +56,29 @@ pub(crate) fn exit_of(kind: ExitKind) -> Exit {
 /// An engine's refusal in the words of the command line. A failed preflight is shown check by check.
 pub(crate) fn engine_failure(error: &EngineError, console: Console) -> Failure {
     let exit = exit_of(error.exit());
-    let next = match error {
+    let mut failure = Failure::from_error(exit, error);
+    failure.next = match error {
         EngineError::Locked { holder } => Some(format!(
             "wait for it, or, if that machine is gone for good, take the lock away: keyroll unlock --id {}",
             holder.rotation
         )),
         EngineError::Preflight { report } => {
-            console.progress(super::preflight::text(report).trim_end());
-            Some("mend what is red, then run the same command again".to_owned())
+            console.progress(super::preflight::checks(&report.checks).trim_end());
+            Some("mend what failed or is unknown, then run the same command again".to_owned())
         }
         EngineError::StalePlan { .. } => Some("make a new plan: keyroll plan -o PLAN".to_owned()),
-        EngineError::Foreign { .. } => Some(
-            "find out who wrote it; put it back as it was, or say `keyroll resume --overwrite-foreign-write`"
-                .to_owned(),
-        ),
+        EngineError::Foreign { .. } => Some("keyroll explain".to_owned()),
+        // The machine refuses what a foreign write makes unsafe; `explain` says what there is to do about it.
+        EngineError::Refused(_) => Some("keyroll explain".to_owned()),
         EngineError::Superseded { .. } => Some("keyroll status".to_owned()),
         EngineError::NothingOpen { .. } => Some("keyroll status".to_owned()),
         _ => None,
     };
-    let mut failure = Failure::from_error(exit, error);
-    failure.next = next;
+    failure.detail = match error {
+        EngineError::Locked { holder } => serde_json::to_value(holder).ok().map(|holder| ("holder", holder)),
+        EngineError::Preflight { report } => serde_json::to_value(report).ok().map(|report| ("preflight", report)),
+        _ => None,
+    };
     failure
 }
 
@@ -77,7 +86,7 @@ enum Request {
     Rotate(Box<RotateRequest>),
     Complete(CompleteRequest),
     Pause(Why),
-    Resume { overwrite: Overwrite, why: Why },
+    Resume { foreign: ForeignWrite, why: Why },
     Rollback(RollbackRequest),
     Revoke(RevokeRequest),
     Reload(ReloadRequest, Why),
@@ -85,13 +94,15 @@ enum Request {
 }
 
 /// What happens to a foreign write.
-enum Overwrite {
-    No,
-    Yes,
+enum ForeignWrite {
+    /// It stays, and so does the halt.
+    Stays,
+    Overwritten,
+    Adopted,
 }
 
 impl Request {
-    fn of(command: &Command, console: Console) -> Result<Self, Failure> {
+    fn of(command: &Command) -> Result<Self, Failure> {
         Ok(match command {
             Command::Rotate(args) => Self::Rotate(Box::new(RotateRequest {
                 mode: planned_mode(args.mode),
@@ -99,6 +110,7 @@ impl Request {
                 patience: patience(args.overrides.wait.as_deref())?,
                 plan: args.plan.as_deref().map(read_plan).transpose()?,
                 overrides: overrides(&args.overrides)?,
+                window: if args.outside_window { WindowRule::Overridden } else { WindowRule::Heeded },
                 why: why(&args.reasons),
             })),
             Command::Complete(args) => Self::Complete(CompleteRequest {
@@ -108,36 +120,37 @@ impl Request {
             }),
             Command::Pause(reasons) => Self::Pause(why(reasons)),
             Command::Resume(args) => Self::Resume {
-                overwrite: if args.overwrite_foreign_write { Overwrite::Yes } else { Overwrite::No },
+                foreign: match (args.overwrite_foreign_write, args.adopt_foreign_write) {
+                    (true, _) => ForeignWrite::Overwritten,
+                    (false, true) => ForeignWrite::Adopted,
+                    (false, false) => ForeignWrite::Stays,
+                },
                 why: why(&args.reasons),
             },
             Command::Rollback(args) => Self::Rollback(RollbackRequest {
                 key_from: args.key_from.as_deref().map(secrets::read_bytes).transpose()?,
                 patience: patience(args.wait.as_deref())?,
-                overrides: Overrides::default(),
+                overrides: Overrides { evidence: evidence(args.evidence), ..Overrides::default() },
                 why: why(&args.reasons),
             }),
-            Command::Revoke(args) => {
-                confirm(args, console)?;
-                Self::Revoke(RevokeRequest {
-                    mode: match args.mode {
-                        args::RevokeMode::Accelerated => Mode::Accelerated,
-                        args::RevokeMode::HardCutover => Mode::HardCutover,
-                    },
-                    compromised: match args.leaked {
-                        args::Leaked::Old => Compromised::Old,
-                        args::Leaked::New => Compromised::New,
-                        args::Leaked::Both => Compromised::Both,
-                    },
-                    store: match args.store_leaked {
-                        args::StoreLeak::Yes => StoreLeak::Possible,
-                        args::StoreLeak::No => StoreLeak::Excluded,
-                    },
-                    patience: Patience::Forever,
-                    overrides: Overrides::default(),
-                    why: Why { reason: args.reasons.reason.map_or(Reason::Compromise, reason), ..why(&args.reasons) },
-                })
-            }
+            Command::Revoke(args) => Self::Revoke(RevokeRequest {
+                mode: match args.mode {
+                    args::RevokeMode::Accelerated => Mode::Accelerated,
+                    args::RevokeMode::HardCutover => Mode::HardCutover,
+                },
+                compromised: match args.leaked {
+                    args::Leaked::Old => Compromised::Old,
+                    args::Leaked::New => Compromised::New,
+                    args::Leaked::Both => Compromised::Both,
+                },
+                store: match args.store_leaked {
+                    args::StoreLeak::Yes => StoreLeak::Possible,
+                    args::StoreLeak::No => StoreLeak::Excluded,
+                },
+                patience: Patience::Forever,
+                overrides: Overrides { evidence: evidence(args.evidence), ..Overrides::default() },
+                why: Why { reason: args.reasons.reason.map_or(Reason::Compromise, reason), ..why(&args.reasons) },
+            }),
             Command::Reload(args) => Self::Reload(
                 args.member.clone().map_or(ReloadRequest::Laggards, ReloadRequest::Member),
                 why(&args.reasons),
@@ -154,8 +167,9 @@ impl Request {
             Self::Rotate(request) => engine.rotate(*request).await,
             Self::Complete(request) => engine.complete(request).await,
             Self::Pause(why) => engine.pause(why).await,
-            Self::Resume { overwrite: Overwrite::No, why } => engine.resume(why).await,
-            Self::Resume { overwrite: Overwrite::Yes, why } => engine.overwrite_foreign_write(why).await,
+            Self::Resume { foreign: ForeignWrite::Stays, why } => engine.resume(why).await,
+            Self::Resume { foreign: ForeignWrite::Overwritten, why } => engine.overwrite_foreign_write(why).await,
+            Self::Resume { foreign: ForeignWrite::Adopted, why } => engine.adopt_foreign_write(why).await,
             Self::Rollback(request) => engine.rollback(request).await,
             Self::Revoke(request) => engine.revoke(request).await,
             Self::Reload(request, why) => engine.reload(request, why).await,
@@ -166,19 +180,22 @@ impl Request {
 
 fn show(outcome: &Outcome, console: Console) -> Exit {
     let exit = exit_of(outcome.exit);
-    let mut text = outcome.summary.clone();
+    let now = jiff::Timestamp::now();
+    let mut text = format!("{}\n", outcome.summary);
     if let Some(wait) = &outcome.wait {
-        text.push('\n');
-        text.push_str(&table::reasons(wait, jiff::Timestamp::now()));
+        text.push_str(&table::reasons(wait, now));
         if let Some(at) = wait.come_back_at {
-            text.push_str(&format!("come back at {at}\n"));
+            text.push_str(&table::come_back(at, now));
         }
     }
-    if let Some(announcement) = &outcome.announcement {
-        text.push_str(&format!("\n{announcement}\n"));
+    for rejected in &outcome.rejected {
+        text.push_str(&table::rejected(rejected));
     }
     if let Some(next) = &outcome.next {
-        text.push_str(&format!("\nnext: {next}"));
+        text.push_str(&format!("next: {next}\n"));
+    }
+    if let Some(announcement) = &outcome.announcement {
+        text.push_str(&format!("\nfor the people affected:\n{announcement}\n"));
     }
     let document = serde_json::json!({
         "schema_version": SCHEMA_VERSION, "kind": "outcome", "exit": exit.code(), "outcome": outcome,
@@ -188,22 +205,36 @@ fn show(outcome: &Outcome, console: Console) -> Exit {
 }
 
 /// A revocation ends sessions; a person says yes, or the command line did.
+fn somebody_says_yes(args: &args::RevokeArgs, console: Console) -> Result<(), Failure> {
+    if args.yes || (std::io::stdin().is_terminal() && console.is_interactive()) {
+        return Ok(());
+    }
+    let what = "a revocation ends sessions, and nobody is here to say yes; nothing was changed";
+    Err(Failure::new(Exit::Human, what).next("run it with --yes"))
+}
+
+/// Says beforehand whom it will hit. An emergency does not wait for what can't be found out.
+fn whom_it_concerns(engine: &Engine, request: &RevokeRequest, console: Console) -> Result<(), Failure> {
+    match block_on(None, engine.affected(request))? {
+        Ok(affected) if console.format() == Format::Json => {
+            console.document(&serde_json::json!({
+                "schema_version": SCHEMA_VERSION, "kind": "affected", "affected": affected,
+            }));
+        }
+        Ok(affected) => console.progress(table::affected(&affected).trim_end()),
+        Err(error) => {
+            let what = Failure::from_error(Exit::Failed, &error).what;
+            console.progress(&format!("whom this will hit could not be found out: {what}"));
+        }
+    }
+    Ok(())
+}
+
 fn confirm(args: &args::RevokeArgs, console: Console) -> Result<(), Failure> {
     if args.yes {
         return Ok(());
     }
-    if !std::io::stdin().is_terminal() || !console.is_interactive() {
-        return Err(Failure::new(
-            Exit::Human,
-            "a revocation ends sessions, and nobody is here to say yes; nothing was changed",
-        )
-        .next("run it with --yes"));
-    }
-    let mode = match args.mode {
-        args::RevokeMode::Accelerated => "sessions under the leaked key end when the new one is accepted everywhere",
-        args::RevokeMode::HardCutover => "every session under the leaked key ends at once",
-    };
-    console.progress(&format!("revoke: {mode}. Type `revoke` to go on:"));
+    console.progress("Type `revoke` to go on:");
     let mut answer = String::new();
     let _ = std::io::stderr().flush();
     match std::io::stdin().read_line(&mut answer) {
@@ -225,8 +256,12 @@ fn overrides(args: &args::Overrides) -> Result<Overrides, Failure> {
     Ok(Overrides {
         accept_loss: args.accept_loss,
         extend_drain: args.extend_drain.as_deref().map(super::duration).transpose()?,
-        evidence: args.evidence.map(|args::EvidenceChoice::Weak| EvidenceRule::Weak),
+        evidence: evidence(args.evidence),
     })
+}
+
+fn evidence(choice: Option<args::EvidenceChoice>) -> Option<EvidenceRule> {
+    choice.map(|args::EvidenceChoice::Weak| EvidenceRule::Weak)
 }
 
 fn patience(wait: Option<&str>) -> Result<Patience, Failure> {

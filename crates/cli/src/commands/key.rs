@@ -5,7 +5,7 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use keyroll_keyring::{Fingerprint, KeyId, Part, PartName, Profile, Secret};
+use keyroll_keyring::{Configuration, Fingerprint, KeyId, Part, PartName, Profile, Secret};
 
 use crate::args::{Encoding, KeyCommand, KeySource};
 use crate::exit::Exit;
@@ -24,10 +24,16 @@ pub(crate) fn run(command: &KeyCommand, console: Console) -> Result<Exit, Failur
 
 fn generate(profile: &str, output: Option<&Path>, to_terminal: bool, console: Console) -> Result<Exit, Failure> {
     let profile = Profile::builtin(profile).map_err(|err| Failure::from_error(Exit::Usage, &err))?;
-    let key = profile.candidate(KeyId(1)).map_err(|err| Failure::from_error(Exit::Failed, &err))?;
-    let text = profile.encode_part(&key.parts()[0]);
+    let failed = |err| Failure::from_error(Exit::Failed, &err);
+    let key = profile.candidate(KeyId(1)).map_err(failed)?;
+    // As it stands in the application's own field: the bare key for most, a whole ring file where there is one.
+    let fields = profile.render(&Configuration { active: &key, accept_only: Vec::new() }).map_err(failed)?;
+    let mut written = fields.0.values().flatten();
+    let (Some(text), None) = (written.next(), written.next()) else {
+        return Err(Failure::new(Exit::Usage, "a key of this profile has several parts, and can't be one text"));
+    };
     match output {
-        Some(path) => write_new(path, &text)?,
+        Some(path) => write_new(path, text)?,
         None if console.stdout_is_terminal() && !to_terminal => {
             return Err(Failure::new(
                 Exit::Usage,
@@ -35,7 +41,7 @@ fn generate(profile: &str, output: Option<&Path>, to_terminal: bool, console: Co
             )
             .next("redirect it to a file, use --output FILE, or say --to-terminal"));
         }
-        None => console.secret(&text),
+        None => console.secret(text),
     }
     Ok(Exit::Done)
 }

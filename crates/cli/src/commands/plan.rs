@@ -16,9 +16,9 @@ use crate::output::{Console, table};
 pub(crate) fn run(args: &PlanArgs, global: &Global, console: Console) -> Result<Exit, Failure> {
     let setup = Setup::load(global)?;
     let view = Arc::new(View::new(console));
-    let (engine, interrupt) = setup.engine(&view)?;
-    let plan = block_on(Some(interrupt), console, engine.plan(planned_mode(args.mode)))?
-        .map_err(|err| engine_failure(&err, console))?;
+    let (engine, stop) = setup.engine(&view)?;
+    let plan =
+        block_on(Some(stop), engine.plan(planned_mode(args.mode)))?.map_err(|err| engine_failure(&err, console))?;
     view.finish();
     if let Some(path) = &args.output {
         save(path, &plan)?;
@@ -42,15 +42,23 @@ fn text(plan: &PlanDocument) -> String {
     for (number, step) in plan.steps.iter().enumerate() {
         text.push_str(&format!("{:>3}. {:<10} {:<7} {}", number + 1, step.stage, step.kind, step.what));
         if step.at_least_ms > 0 {
-            let seconds = i64::try_from(step.at_least_ms.div_ceil(1000)).unwrap_or(i64::MAX);
-            let start = jiff::Timestamp::UNIX_EPOCH;
-            if let Ok(end) = jiff::Timestamp::from_second(seconds) {
-                text.push_str(&format!(" (at least {})", table::span(end, start)));
-            }
+            text.push_str(&format!(" (at least {})", span(step.at_least_ms)));
         }
         text.push('\n');
     }
-    text.push_str(&format!("earliest end: {}\n", plan.earliest_end));
+    let rolls = plan.steps.iter().filter(|step| step.kind == "reload").count();
+    let whole = plan.earliest_end.round(jiff::Unit::Second).unwrap_or(plan.earliest_end);
+    text.push_str(&format!("duration: at least {}, and the time of {rolls} reloads\n", span(plan.at_least_ms)));
+    text.push_str(&format!("earliest end: {whole}, if it begins now\n"));
     text.push_str(&format!("clients notice: {}\n", plan.clients_notice));
+    for sessions in &plan.sessions {
+        text.push_str(&format!("  {}\n", sessions.words));
+    }
     text
+}
+
+fn span(millis: u64) -> String {
+    let seconds = i64::try_from(millis.div_ceil(1000)).unwrap_or(i64::MAX);
+    let start = jiff::Timestamp::UNIX_EPOCH;
+    table::span(jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX), start)
 }

@@ -16,8 +16,8 @@ use crate::output::view::View;
 pub(crate) fn preflight(global: &Global, console: Console) -> Result<Exit, Failure> {
     let setup = Setup::load(global)?;
     let view = Arc::new(View::new(console));
-    let (engine, interrupt) = setup.engine(&view)?;
-    let report = block_on(Some(interrupt), console, engine.preflight())?;
+    let (engine, stop) = setup.engine(&view)?;
+    let report = block_on(Some(stop), engine.preflight())?;
     view.finish();
     console.result(&text(&report), &report);
     Ok(if report.passed() { Exit::Done } else { Exit::PreflightFailed })
@@ -26,15 +26,14 @@ pub(crate) fn preflight(global: &Global, console: Console) -> Result<Exit, Failu
 pub(crate) fn verify(global: &Global, console: Console) -> Result<Exit, Failure> {
     let setup = Setup::load(global)?;
     let view = Arc::new(View::new(console));
-    let (engine, interrupt) = setup.engine(&view)?;
-    let report = block_on(Some(interrupt), console, engine.verify())?.map_err(|err| engine_failure(&err, console))?;
+    let (engine, stop) = setup.engine(&view)?;
+    let report = block_on(Some(stop), engine.verify())?.map_err(|err| engine_failure(&err, console))?;
     view.finish();
     console.result(&verify_text(&report), &report);
     Ok(if report.passed() { Exit::Done } else { Exit::Failed })
 }
 
-/// The checks, worst last, so that they stand at the prompt.
-pub(crate) fn text(report: &PreflightReport) -> String {
+fn text(report: &PreflightReport) -> String {
     let verdict =
         if report.passed() { "preflight passed; nothing was written" } else { "preflight failed; nothing was written" };
     format!("{}{verdict}\n", checks(&report.checks))
@@ -45,7 +44,8 @@ fn verify_text(report: &VerifyReport) -> String {
     format!("{}{verdict}\n", checks(&report.checks))
 }
 
-fn checks(checks: &[Check]) -> String {
+/// The checks, worst last, so that they stand at the prompt.
+pub(crate) fn checks(checks: &[Check]) -> String {
     let mut sorted: Vec<&Check> = checks.iter().collect();
     sorted.sort_by_key(|check| match check.colour {
         Colour::Green => 0,

@@ -34,8 +34,8 @@ fn verify(global: &Global, console: Console) -> Result<Exit, Failure> {
     let setup = Setup::load(global)?;
     let reader = open(&setup)?;
     let view = Arc::new(View::new(console));
-    let (engine, interrupt) = setup.engine(&view)?;
-    let anchors = block_on(Some(interrupt), console, engine.anchors())?.map_err(|err| engine_failure(&err, console))?;
+    let (engine, stop) = setup.engine(&view)?;
+    let anchors = block_on(Some(stop), engine.anchors())?.map_err(|err| engine_failure(&err, console))?;
     view.finish();
     let report = audit::verify(&reader, &anchors);
     let verdict = report.verdict();

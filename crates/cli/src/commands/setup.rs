@@ -10,7 +10,6 @@ use keyroll_engine::{Engine, InterruptSender, Operator, interrupt};
 use crate::args::Global;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::output::Console;
 use crate::output::view::View;
 
 /// A configuration that was read, and where its records live.
@@ -30,14 +29,39 @@ impl Setup {
     }
 
     /// An engine over this configuration, with `view` watching it.
-    pub(crate) fn engine(&self, view: &Arc<View>) -> Result<(Engine, InterruptSender), Failure> {
+    pub(crate) fn engine(&self, view: &Arc<View>) -> Result<(Engine, Stop), Failure> {
         let assembly = keyroll_engine::assemble(&self.config, &self.state_dir)
             .map_err(|err| Failure::from_error(Exit::Usage, &err))?;
         let (sender, receiver) = interrupt();
         let engine = Engine::new(assembly, &self.state_dir, self.operator.clone())
             .with_observer(view.clone())
             .with_interrupt(receiver);
-        Ok((engine, sender))
+        Ok((engine, Stop::new(sender, view)))
+    }
+}
+
+/// How Ctrl-C stops what runs.
+pub(crate) struct Stop {
+    sender: InterruptSender,
+    view: Arc<View>,
+}
+
+impl Stop {
+    /// Asks through `sender`, and says so in `view`.
+    pub(crate) fn new(sender: InterruptSender, view: &Arc<View>) -> Self {
+        Self { sender, view: Arc::clone(view) }
+    }
+
+    /// The first Ctrl-C (or SIGTERM) asks to stop where the rotation can be resumed; nothing is cut in two. Whoever can't wait
+    /// for that says it again: a process may die anywhere, and this one is then as good as killed.
+    async fn heed(self) {
+        stop_signal().await;
+        self.view
+            .line("stopping behind the step that is being taken … (Ctrl-C again: at once, which can be resumed too)");
+        self.sender.interrupt();
+        stop_signal().await;
+        self.view.finish();
+        std::process::exit(i32::from(Exit::Interrupted.code()));
     }
 }
 
@@ -46,23 +70,15 @@ pub(crate) fn load_config(global: &Global) -> Result<SessionKey, Failure> {
     SessionKey::load(&global.config).map_err(|err| super::lint::config_failure(&err))
 }
 
-/// Runs `work` to its end. The first Ctrl-C (or SIGTERM) asks it to stop where it can be resumed; nothing is cut in two.
-pub(crate) fn block_on<T>(
-    interrupt: Option<InterruptSender>,
-    console: Console,
-    work: impl Future<Output = T>,
-) -> Result<T, Failure> {
+/// Runs `work` to its end.
+pub(crate) fn block_on<T>(stop: Option<Stop>, work: impl Future<Output = T>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|err| Failure::new(Exit::Failed, format!("the process can't start its threads: {err}")))?;
     Ok(runtime.block_on(async move {
-        if let Some(sender) = interrupt {
-            tokio::spawn(async move {
-                stop_signal().await;
-                console.progress("stopping at the next point from which the rotation can be resumed …");
-                sender.interrupt();
-            });
+        if let Some(stop) = stop {
+            tokio::spawn(stop.heed());
         }
         work.await
     }))

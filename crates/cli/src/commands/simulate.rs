@@ -28,7 +28,7 @@ pub(crate) fn run(args: &SimulateArgs, global: &Global, console: Console) -> Res
         })?;
         totals.add(&report);
         if report.broken.is_some() {
-            return Ok(loss(seed, &scenario, console));
+            return Ok(loss(args, seed, members, &scenario, console));
         }
     }
     let seconds = std::time::Duration::from_millis(millis()).saturating_sub(began).as_secs_f64().max(0.001);
@@ -84,15 +84,18 @@ fn show(args: &SimulateArgs, members: usize, totals: &Totals, seconds: f64, cons
 }
 
 /// A session was lost in a simulated run: the story, and the seed that tells it again.
-fn loss(seed: u64, scenario: &Scenario, console: Console) -> Exit {
+fn loss(args: &SimulateArgs, seed: u64, members: usize, scenario: &Scenario, console: Console) -> Exit {
     let story = simulation::replay(seed, scenario);
     let (lines, broken) = match &story {
         Ok(report) => (report.story.clone(), report.broken.as_ref().map(|broken| format!("{broken:?}"))),
         Err(err) => (vec![err.to_string()], None),
     };
     let broken = broken.unwrap_or_else(|| "the run could not be told again".to_owned());
-    let text =
-        format!("{}\nbroken: {broken}\ntell it again: keyroll simulate --runs 1 --seed {seed}\n", lines.join("\n"));
+    let text = format!(
+        "{}\nbroken: {broken}\ntell it again: keyroll simulate{} --members {members} --runs 1 --seed {seed}\n",
+        lines.join("\n"),
+        if args.chaos { " --chaos" } else { "" },
+    );
     let document = serde_json::json!({
         "schema_version": SCHEMA_VERSION, "kind": "simulation", "seed": seed, "broken": broken, "story": lines,
     });

@@ -14,7 +14,7 @@ use crate::output::{Console, SCHEMA_VERSION, table};
 pub(crate) fn status(args: &StatusArgs, global: &Global, console: Console) -> Result<Exit, Failure> {
     let setup = Setup::load(global)?;
     let view = Arc::new(View::new(console));
-    let (engine, interrupt) = setup.engine(&view)?;
+    let (engine, stop) = setup.engine(&view)?;
     let watch = args.watch;
     let work = async {
         let mut last = String::new();
@@ -39,15 +39,15 @@ pub(crate) fn status(args: &StatusArgs, global: &Global, console: Console) -> Re
         }
     };
     // Nothing is driven here, so Ctrl-C just ends the watch.
-    drop(interrupt);
-    block_on(None, console, work)?.map_err(|err| engine_failure(&err, console))
+    drop(stop);
+    block_on(None, work)?.map_err(|err| engine_failure(&err, console))
 }
 
 pub(crate) fn explain(global: &Global, console: Console) -> Result<Exit, Failure> {
     let setup = Setup::load(global)?;
     let view = Arc::new(View::new(console));
-    let (engine, interrupt) = setup.engine(&view)?;
-    let wait = block_on(Some(interrupt), console, engine.explain())?.map_err(|err| engine_failure(&err, console))?;
+    let (engine, stop) = setup.engine(&view)?;
+    let wait = block_on(Some(stop), engine.explain())?.map_err(|err| engine_failure(&err, console))?;
     view.finish();
     let document = serde_json::json!({ "schema_version": SCHEMA_VERSION, "kind": "explain", "wait": wait });
     match wait {

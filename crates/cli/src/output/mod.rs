@@ -13,17 +13,24 @@ use serde::Serialize;
 
 use crate::args::Format;
 use crate::failure::Failure;
+use crate::logs::Logs;
 
 /// Where a command's words go.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Console {
     format: Format,
+    logs: Logs,
 }
 
 impl Console {
     /// A console that prints in `format`.
     pub(crate) fn new(format: Format) -> Self {
-        Self { format }
+        Self { format, logs: Logs::Off }
+    }
+
+    /// The same, sharing standard error with a log.
+    pub(crate) fn beside(self, logs: Logs) -> Self {
+        Self { logs, ..self }
     }
 
     /// The format that was asked for.
@@ -75,13 +82,17 @@ impl Console {
     /// A failure: what happened, then what to do next; as JSON where machines listen.
     pub(crate) fn failure(&self, failure: &Failure) {
         if self.format == Format::Json {
-            self.document(&serde_json::json!({
+            let mut document = serde_json::json!({
                 "schema_version": SCHEMA_VERSION,
                 "kind": "error",
                 "error": failure.what,
                 "next": failure.next,
                 "exit": failure.exit.code(),
-            }));
+            });
+            if let Some((name, value)) = &failure.detail {
+                document[*name] = value.clone();
+            }
+            self.document(&document);
             return;
         }
         self.problem(&failure.what);
@@ -102,6 +113,11 @@ impl Console {
     /// Whether a person sits before standard error.
     pub(crate) fn is_interactive(&self) -> bool {
         self.format == Format::Text && std::io::stderr().is_terminal()
+    }
+
+    /// Whether a picture can be drawn, and drawn over, on standard error.
+    pub(crate) fn is_live(&self) -> bool {
+        self.is_interactive() && self.logs == Logs::Off
     }
 
     /// Whether a person sits before standard output.

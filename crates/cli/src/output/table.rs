@@ -1,8 +1,9 @@
 //! The picture of a rotation as text: stage, members and keys, who says no. The live view and `status` share it.
 
 use comfy_table::{ContentArrangement, Table};
-use keyroll_engine::{KeyStatus, MemberStatus, Reach, Status, WaitReport, Who, words};
+use keyroll_engine::{Affected, KeyRejected, KeyStatus, MemberStatus, Reach, Status, WaitReport, Who, words};
 use keyroll_keyring::KeyState;
+use keyroll_rotation::Direction;
 use keyroll_rotation::gate::{Answer, Readiness};
 
 /// The whole picture.
@@ -11,17 +12,18 @@ pub(crate) fn picture(status: &Status, now: jiff::Timestamp) -> String {
     match &status.rotation {
         Some(rotation) => {
             let gate = rotation.gate.map(|gate| format!(" · gate {}", words::gate(gate))).unwrap_or_default();
+            let back = match rotation.direction {
+                Direction::Forward => "",
+                Direction::Back => " · going back",
+            };
             text.push_str(&format!(
-                "{} · {} · stage {} · {}{gate}\n",
+                "{} · {} · stage {}{back}{gate}\n",
                 status.name,
                 words::mode(rotation.mode),
                 words::stage(rotation.stage),
-                words::direction(rotation.direction),
             ));
-            text.push_str(&format!(
-                "rotation {} · {} out, {} in · {}\n",
-                rotation.id, rotation.outgoing, rotation.incoming, rotation.step
-            ));
+            text.push_str(&format!("{} · {} out, {} in\n", rotation.id, rotation.outgoing, rotation.incoming));
+            text.push_str(&format!("{}\n", rotation.step));
             if let Some(halt) = &rotation.halt {
                 text.push_str(&format!("halted: {halt}\n"));
             }
@@ -43,12 +45,44 @@ pub(crate) fn picture(status: &Status, now: jiff::Timestamp) -> String {
         text.push_str(&reasons(wait, now));
     }
     if let Some(lock) = &status.lock {
-        text.push_str(&format!("driven by {lock}\n"));
+        let since = span(now, lock.since);
+        text.push_str(&format!("driver: `{}` on {}, `{}` for {since}\n", lock.holder, lock.host, lock.operation));
     }
     for request in &status.requests {
         text.push_str(&format!("waiting to be taken up: {request}\n"));
     }
     text
+}
+
+/// Whom a revocation will hit.
+pub(crate) fn affected(affected: &Affected) -> String {
+    let mut text = format!("{} members of `{}` will have to reject the key\n", affected.members, affected.name);
+    for sessions in &affected.sessions {
+        text.push_str(&format!("{}\n", sessions.words));
+    }
+    text.push_str(&format!("clients notice: {}\n", affected.clients_notice));
+    text
+}
+
+/// Who was shown to reject a key, one line each.
+pub(crate) fn rejected(rejected: &KeyRejected) -> String {
+    let shown = rejected.members.iter().take(MOST_ROWS);
+    let mut text: String = shown.map(|member| format!("  {member} rejects {}\n", rejected.key)).collect();
+    let rest = rejected.members.len().saturating_sub(MOST_ROWS);
+    if rest > 0 {
+        text.push_str(&format!("  … and {rest} more\n"));
+    }
+    text
+}
+
+/// When it is worth to come back.
+pub(crate) fn come_back(at: jiff::Timestamp, now: jiff::Timestamp) -> String {
+    if at <= now {
+        return "come back at any time\n".to_owned();
+    }
+    // The next whole second, because who comes too early waits again.
+    let whole = jiff::Timestamp::from_second(at.as_second().saturating_add(1)).unwrap_or(at);
+    format!("come back at {whole} (in {})\n", span(whole, now))
 }
 
 /// Who says no, one line each.
@@ -82,17 +116,14 @@ pub(crate) fn span(until: jiff::Timestamp, now: jiff::Timestamp) -> String {
 
 fn keys(keys: &[KeyStatus], now: jiff::Timestamp) -> String {
     let mut table = table();
-    table.set_header(["key", "state", "reach", "fingerprint", ""]);
+    table.set_header(["key", "state", "shown", "fingerprint"]);
     for key in keys {
         let fingerprint = key.fingerprint.as_ref().map_or_else(|| "(too weak for one)".to_owned(), ToString::to_string);
-        let until = key.destroy_after.map(|after| format!("destroyed in {}", span(after, now))).unwrap_or_default();
-        table.add_row([
-            key.id.to_string(),
-            state(key.state).to_owned(),
-            reach(key.reach).to_owned(),
-            fingerprint,
-            until,
-        ]);
+        let shown = match key.destroy_after {
+            Some(after) => format!("escrow, {}", span(after, now)),
+            None => reach(key.reach).to_owned(),
+        };
+        table.add_row([key.id.to_string(), state(key.state).to_owned(), shown, fingerprint]);
     }
     format!("{table}\n")
 }
@@ -103,7 +134,7 @@ fn members(members: &[MemberStatus], keys: &[KeyStatus]) -> String {
         .filter(|key| members.iter().any(|member| member.keys.iter().any(|seen| seen.key == key.id)))
         .collect();
     let mut table = table();
-    let mut header = vec!["member".to_owned(), String::new()];
+    let mut header = vec!["member".to_owned(), "is".to_owned()];
     header.extend(shown.iter().map(|key| key.id.to_string()));
     table.set_header(header);
     for member in members.iter().take(MOST_ROWS) {
@@ -160,8 +191,9 @@ fn state(state: KeyState) -> &'static str {
 
 fn reach(reach: Reach) -> &'static str {
     match reach {
-        Reach::StoreOnly => "store only",
-        Reach::Rumoured => "rumoured",
+        Reach::Gone => "gone",
+        Reach::StoreOnly => "hidden",
+        Reach::Rumoured => "not yet",
         Reach::Everywhere => "everywhere",
     }
 }

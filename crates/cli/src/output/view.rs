@@ -1,10 +1,12 @@
 //! What a driving command shows while it runs: a live picture on a terminal, plain lines in a pipe, JSON lines for machines.
 
-use std::sync::Mutex;
+use std::fmt;
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use keyroll_engine::{Notice, Observer, Resumed, words};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use keyroll_engine::{Notice, Observer, Resumed, Status, WaitReport, words};
+use keyroll_rotation::Direction;
 use serde::Serialize;
 
 use super::{Console, SCHEMA_VERSION, table};
@@ -17,9 +19,34 @@ pub(crate) struct View {
 }
 
 enum Kind {
-    Live { bar: ProgressBar },
+    Live { bar: ProgressBar, picture: Picture, begun: Once },
     Lines { last_wait: Mutex<String> },
     Json,
+}
+
+/// What the live view shows. It is drawn anew at every tick, so that the time left runs down between two notices.
+#[derive(Clone, Default)]
+struct Picture(Arc<Mutex<Option<Status>>>);
+
+impl Picture {
+    fn show(&self, status: &Status) {
+        let mut status = status.clone();
+        // Whoever looks at this terminal is the driver.
+        status.lock = None;
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
+    }
+
+    fn wait(&self, wait: Option<WaitReport>) {
+        if let Some(status) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            status.wait = wait;
+        }
+    }
+
+    fn draw(&self, out: &mut dyn fmt::Write) {
+        if let Some(status) = &*self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            let _ = out.write_str(&table::picture(status, now()));
+        }
+    }
 }
 
 impl View {
@@ -27,13 +54,15 @@ impl View {
     pub(crate) fn new(console: Console) -> Self {
         let kind = if console.format() == Format::Json {
             Kind::Json
-        } else if console.is_interactive() {
+        } else if console.is_live() {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-            if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
-                bar.set_style(style);
+            let picture = Picture::default();
+            let drawn = picture.clone();
+            if let Ok(style) = ProgressStyle::with_template("{picture}{spinner} {msg}") {
+                let key = move |_: &ProgressState, out: &mut dyn fmt::Write| drawn.draw(out);
+                bar.set_style(style.with_key("picture", key));
             }
-            bar.enable_steady_tick(Duration::from_millis(250));
-            Kind::Live { bar }
+            Kind::Live { bar, picture, begun: Once::new() }
         } else {
             Kind::Lines { last_wait: Mutex::new(String::new()) }
         };
@@ -42,14 +71,15 @@ impl View {
 
     /// Clears the live picture, so that the result stands alone.
     pub(crate) fn finish(&self) {
-        if let Kind::Live { bar } = &self.kind {
+        if let Kind::Live { bar, .. } = &self.kind {
             bar.finish_and_clear();
         }
     }
 
-    fn line(&self, line: &str) {
+    /// A line that stays.
+    pub(crate) fn line(&self, line: &str) {
         match &self.kind {
-            Kind::Live { bar } => bar.suspend(|| self.console.progress(line)),
+            Kind::Live { bar, .. } => bar.suspend(|| self.console.progress(line)),
             Kind::Lines { .. } | Kind::Json => self.console.progress(line),
         }
     }
@@ -61,6 +91,10 @@ impl Observer for View {
             self.console.document(&Line { schema_version: SCHEMA_VERSION, kind: "notice", at: now(), notice });
             return;
         }
+        if let Kind::Live { bar, begun, .. } = &self.kind {
+            // Not before there is something to show: a command that asks first shares the terminal with its question.
+            begun.call_once(|| bar.enable_steady_tick(Duration::from_millis(250)));
+        }
         match notice {
             Notice::TakenUp { rotation, mode, stage, resumed } => {
                 let verb = match resumed {
@@ -68,12 +102,22 @@ impl Observer for View {
                     Resumed::Continued => "continued",
                 };
                 let (mode, stage) = (words::mode(*mode), words::stage(*stage));
-                self.line(&format!("{verb} rotation {rotation} ({mode}) at stage {stage}"));
+                self.line(&format!("{verb} rotation {rotation} ({mode}), stage {stage}"));
             }
             Notice::StageEntered { stage, direction } => {
-                self.line(&format!("stage {} ({})", words::stage(*stage), words::direction(*direction)));
+                let back = match direction {
+                    Direction::Forward => "",
+                    Direction::Back => ", going back",
+                };
+                self.line(&format!("stage {}{back}", words::stage(*stage)));
             }
-            Notice::Doing { what } => self.line(&format!("  {what}")),
+            Notice::Doing { what } => {
+                if let Kind::Live { bar, picture, .. } = &self.kind {
+                    picture.wait(None);
+                    bar.set_message(what.clone());
+                }
+                self.line(&format!("  {what}"));
+            }
             Notice::Reloading { member, done, of } => {
                 self.line(&format!("  reloading {member} ({} of {of})", done + 1));
             }
@@ -87,7 +131,10 @@ impl Observer for View {
             Notice::Waiting(wait) => {
                 let text = table::reasons(wait, now());
                 match &self.kind {
-                    Kind::Live { bar } => bar.set_message(text),
+                    Kind::Live { bar, picture, .. } => {
+                        picture.wait(Some(wait.clone()));
+                        bar.set_message("Ctrl-C stops; the same command goes on");
+                    }
                     Kind::Lines { last_wait } => {
                         // The time left changes with every look; the reason is said once.
                         let key = wait.naysayers.iter().map(|naysayer| naysayer.text.as_str()).collect::<String>();
@@ -106,8 +153,8 @@ impl Observer for View {
             }
             Notice::Caution { what } => self.line(&format!("  note: {what}")),
             Notice::Status(status) => {
-                if let Kind::Live { bar } = &self.kind {
-                    bar.set_message(table::picture(status, now()));
+                if let Kind::Live { picture, .. } = &self.kind {
+                    picture.show(status);
                 }
             }
             _ => {}

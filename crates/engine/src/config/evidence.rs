@@ -63,7 +63,13 @@ pub enum LogWhere {
     /// A file.
     File(FilePath),
     /// What a command prints.
-    Command(NonEmpty<String>),
+    #[serde(rename_all = "camelCase")]
+    Command {
+        /// Program and arguments.
+        argv: NonEmpty<String>,
+        /// The folder in which it runs: that of the file.
+        working_directory: FilePath,
+    },
 }
 
 /// A metric with the fingerprint.

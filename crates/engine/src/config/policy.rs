@@ -1,7 +1,7 @@
 //! When to rotate, and how patiently.
 //!
-//! The window is about when scheduled work *begins*. What keeps sessions safe is never put off by it: a rotation that is
-//! open goes on, and an emergency asks no window.
+//! The window is about when a rotation *begins*. What keeps sessions safe is never put off by it: a rotation that is open
+//! goes on, and an emergency asks no window.
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -15,7 +15,7 @@ use super::{Period, Window, WindowState};
 pub struct Policy {
     /// How old a key may become. Without it nothing is ever due by itself.
     pub rotate_every: Option<Period>,
-    /// When scheduled work may begin. None means at any time.
+    /// When a rotation may begin. None means at any time.
     pub windows: Vec<Window>,
     /// Whether a rotation leaves an accept-only candidate for the next one.
     pub standby: Standby,

@@ -22,6 +22,20 @@ pub struct Sessions {
     pub drain_limit: Option<Period>,
     /// What counts the sessions that are alive, if something does.
     pub count: Option<SessionCounter>,
+    /// Whether the operator declares that each user stays on one member during a roll.
+    pub sticky: Sticky,
+}
+
+/// Whether each user stays on one member during a roll.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[expect(clippy::exhaustive_enums, reason = "it was declared or it was not")]
+pub enum Sticky {
+    /// `sticky: true`.
+    Declared,
+    /// Nobody said so.
+    #[default]
+    NotDeclared,
 }
 
 /// A command that prints how many sessions under the active key are alive.

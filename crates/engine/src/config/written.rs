@@ -68,7 +68,7 @@ pub(super) struct Spec {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase", default)]
 pub(super) struct Profile {
-    /// A profile that Keyroll ships, such as `rails`.
+    /// A profile that Keyroll ships, such as `rails` or its variant `rails/single-slot`.
     pub(super) name: Option<At<Text>>,
     /// A profile of your own, in TOML.
     pub(super) file: Option<At<PathText>>,
@@ -182,7 +182,7 @@ pub(super) struct Consumer {
 pub(super) struct Reload {
     /// How many at a time. Default: 1.
     pub(super) parallel: Option<At<NumberText>>,
-    /// How many more than usual may run during an emergency's roll. Default: 0.
+    /// How many more than that are reloaded at once in an emergency (`revoke --mode accelerated`). Default: 0.
     pub(super) surge: Option<At<NumberText>>,
 }
 
@@ -283,6 +283,9 @@ pub(super) struct Sessions {
     pub(super) least_reissued: Option<At<ShareText>>,
     /// A command that prints how many sessions under the active key are alive. With it Keyroll says how many a cutover ends.
     pub(super) count: Option<At<Many<Text>>>,
+    /// Whether each user stays on one member during a roll. Asked for where members with different active keys fight over one
+    /// session (Django with sessions in a database). Default: false.
+    pub(super) sticky: Option<At<bool>>,
 }
 
 /// What ends a drain.
@@ -537,7 +540,7 @@ pub(super) struct ErrorRate {
 pub(super) struct Policy {
     /// How old a key may become. Without it nothing is due by itself.
     pub(super) rotate_every: Option<At<DurationText>>,
-    /// When scheduled work may begin. Default: at any time.
+    /// When a rotation may begin; `rotate` waits for it. Default: at any time.
     pub(super) window: Option<At<Many<WindowText>>>,
     /// Whether a rotation leaves an accept-only candidate for the next one. Default: false.
     pub(super) standby: Option<At<bool>>,

@@ -91,7 +91,8 @@ pub(super) fn halt(halt: &Halt) -> String {
     match halt {
         Halt::Paused => "paused".to_owned(),
         Halt::ForeignWrite { store, .. } => format!("halted: somebody else wrote to store {}", store.0),
-        Halt::ReloadStopped { .. } => "halted: a member did not come back from its reload".to_owned(),
+        Halt::ReloadStopped { member: Some(_) } => "halted: a member did not come back from its reload".to_owned(),
+        Halt::ReloadStopped { member: None } => "halted: more requests failed than before the reload".to_owned(),
         Halt::LaggardsRemain => "halted: members stayed unproven after every reload".to_owned(),
         // The rotation crate may learn further reasons; its own name for one is better than none.
         other => format!("halted: {other:?}"),

@@ -109,6 +109,19 @@ pub(super) fn evidence(document: &SessionKey, findings: &mut Vec<Finding>) {
                 fix: "add `probe: { path: /me, accepted: [200], rejected: [302, 401] }` with a path of your own"
                     .to_owned(),
             }
+        } else if evidence.orchestrator.is_some() {
+            Finding {
+                lint: "weak-proof-only",
+                severity: Severity::Warning,
+                place: "spec.probe".to_owned(),
+                what: "nothing asks a member; what started it is believed".to_owned(),
+                consequence:
+                    "a process that started late enough can still have cached the old key, and no gate passes \
+                              unless `--evidence weak` is named in that run"
+                        .to_owned(),
+                fix: "add `probe: { path: /me, accepted: [200], rejected: [302, 401] }` with a path of your own"
+                    .to_owned(),
+            }
         } else {
             Finding {
                 lint: "no-proof",
@@ -141,7 +154,8 @@ pub(super) fn evidence(document: &SessionKey, findings: &mut Vec<Finding>) {
             lint: "believed-orchestrator",
             severity: Severity::Warning,
             place: "spec.evidence.orchestrator".to_owned(),
-            what: "a rollout that is called complete counts as proof (P0)".to_owned(),
+            what: "a rollout that is called complete is believed (P0) where `--evidence weak` is named in that run"
+                .to_owned(),
             consequence: "a member that started before the write, or cached the old key, is not seen".to_owned(),
             fix: "write `orchestrator: P1`, or let the worker print its fingerprint and add `evidence.log`".to_owned(),
         });

@@ -94,6 +94,7 @@ mod tests {
             ("drain-limit-too-short", "maxLifetime: 3h", "maxLifetime: 3h, drainLimit: 3h"),
             ("no-leeway", "maxLifetime: 3h", "maxLifetime: 3h, leeway: 0"),
             ("no-proof", "probe: { path: /me, accepted: { reissue: true } }", "evidence: {}"),
+            ("weak-proof-only", "probe: { path: /me, accepted: { reissue: true } }", "evidence: { orchestrator: P1 }"),
             ("self-report-only", "probe: { path: /me, accepted: { reissue: true } }", "evidence: { report: /keyroll }"),
             (
                 "unproven-worker",

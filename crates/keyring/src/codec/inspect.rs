@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 
 use super::rails::wire::decode_percent;
+use crate::{UnixTime, sealed};
 
 /// One format that a token looks like.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize)]
@@ -23,7 +24,25 @@ pub fn inspect(token: &str) -> Vec<Guess> {
     if token.len() > MOST_BYTES {
         return Vec::new();
     }
-    [rails_encrypted(token), rails_signed(token)].into_iter().flatten().collect()
+    [sealed_session(token), rails_encrypted(token), rails_signed(token)].into_iter().flatten().collect()
+}
+
+fn sealed_session(token: &str) -> Option<Guess> {
+    let header = sealed::inspect(token).ok()?;
+    let at = |time: UnixTime| match jiff::Timestamp::from_second(time.0) {
+        Ok(time) => time.to_string(),
+        Err(_) => "beyond the calendar".to_owned(),
+    };
+    Some(Guess {
+        codec: super::sealed::NAME,
+        detail: format!(
+            "a sealed session under key {} with {} bytes of sealed content; issued {}; expires {}",
+            header.key.0,
+            header.payload_len,
+            at(header.issued_at),
+            at(header.expires_at)
+        ),
+    })
 }
 
 fn rails_encrypted(token: &str) -> Option<Guess> {
@@ -98,6 +117,17 @@ mod tests {
         let guesses = inspect(token);
         assert_eq!(guesses.len(), 1);
         assert!(guesses[0].detail.contains("purpose `cookie.remember`; expires 2030-01-02"), "{guesses:?}");
+    }
+
+    #[test]
+    fn a_sealed_session_shows_its_key_and_its_times() {
+        let vectors = include_str!("../../vectors/sealed-token.json");
+        let vectors: serde_json::Value = serde_json::from_str(vectors).unwrap();
+        let token = vectors["seal"][0]["token"].as_str().unwrap();
+        let guesses = inspect(token);
+        assert_eq!(guesses.len(), 1);
+        assert!(guesses[0].detail.contains("under key 1 with 7 bytes"), "{guesses:?}");
+        assert!(guesses[0].detail.ends_with("expires 2027-01-15T09:00:00Z"), "{guesses:?}");
     }
 
     #[test]

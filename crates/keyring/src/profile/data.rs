@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use super::{
-    CodecChoice, ErrorPlace, ErrorText, FieldName, Initializer, PartRule, Profile, ProfileError, Reseal,
+    CodecChoice, Contention, ErrorCause, ErrorPlace, ErrorText, FieldName, Initializer, PartRule, Profile,
+    ProfileError, Reseal,
     layout::{Accept, Layout, Place},
     lint::Lint,
 };
@@ -26,6 +27,7 @@ pub(super) fn load(text: &str, variant: Option<&str>) -> Result<Profile, Profile
         file.title = changes.title.unwrap_or(file.title);
         file.layout = changes.layout.unwrap_or(file.layout);
         file.initializer = changes.initializer.or(file.initializer);
+        file.different_active_keys = changes.different_active_keys.unwrap_or(file.different_active_keys);
     }
     file.build(name)
 }
@@ -58,6 +60,8 @@ struct File {
     codec: Option<CodecFile>,
     initializer: Option<InitializerFile>,
     #[serde(default)]
+    different_active_keys: Contention,
+    #[serde(default)]
     error_texts: Vec<ErrorTextFile>,
     #[serde(default)]
     lints: Vec<Lint>,
@@ -72,6 +76,7 @@ struct VariantFile {
     title: Option<String>,
     layout: Option<LayoutFile>,
     initializer: Option<InitializerFile>,
+    different_active_keys: Option<Contention>,
 }
 
 #[derive(Deserialize)]
@@ -143,6 +148,8 @@ struct InitializerFile {
 struct ErrorTextFile {
     r#where: ErrorPlace,
     text: String,
+    #[serde(default)]
+    cause: ErrorCause,
 }
 
 impl File {
@@ -168,11 +175,12 @@ impl File {
             layout,
             codec: self.codec.map(|codec| CodecChoice { name: codec.name, params: codec.params }),
             reseal,
+            contention: self.different_active_keys,
             initializer: self.initializer.map(|file| Initializer { path: file.path, text: file.text }),
             error_texts: self
                 .error_texts
                 .into_iter()
-                .map(|file| ErrorText { place: file.r#where, text: file.text })
+                .map(|file| ErrorText { place: file.r#where, text: file.text, cause: file.cause })
                 .collect(),
             lints: self.lints,
         })

@@ -34,7 +34,11 @@ pub(super) fn render(profile: &Profile, configuration: &Configuration<'_>) -> Re
     let mut fields = Fields::default();
     match &profile.layout {
         Layout::RingFile { field } => {
-            fields.0.insert(field.clone(), Some(ring_file::render(&ring)));
+            let text = ring_file::render(&ring);
+            // The line break at the end belongs to the file. As a part of the value it would not read back from a text
+            // file that has none.
+            let value = text.expose().strip_suffix(b"\n").unwrap_or_else(|| text.expose());
+            fields.0.insert(field.clone(), Some(Secret::from_bytes(value.to_vec())));
         }
         Layout::Separate(places) => {
             for (index, (place, rule)) in places.iter().zip(&profile.parts).enumerate() {

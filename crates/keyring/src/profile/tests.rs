@@ -162,6 +162,16 @@ fn field_names_are_the_users() {
 }
 
 #[test]
+fn a_ring_file_as_a_field_has_no_line_break_at_its_end() {
+    let profile = Profile::builtin("keyroll").expect("the profile");
+    let key = profile.candidate(KeyId(1)).expect("a key");
+    let fields = profile.render(&Configuration { active: &key, accept_only: Vec::new() }).expect("the fields");
+    let Some(Some(text)) = fields.0.get(&FieldName("content".into())) else { panic!("no content") };
+    assert!(text.expose().ends_with(b"}"));
+    assert_eq!(profile.parse(&fields).expect("a configuration").active.id, Some(KeyId(1)));
+}
+
+#[test]
 fn the_ids_of_a_ring_file_come_back() {
     let profile = Profile::builtin("keyroll").expect("the profile");
     assert_eq!(profile.fields(), [field("content")]);

@@ -4,7 +4,7 @@
 //! and with 64, and an operator can count by key without any key. It also carries a *commitment* to its key: AES-GCM alone lets
 //! somebody who knows two keys make one token that opens under both, and a leaked old key is exactly such a key.
 
-use crate::codec::{Mint, MintError, OpenError, ResealError};
+use crate::token::{Mint, MintError, OpenError, ResealError};
 use crate::{Key, KeyId, UnixTime};
 
 mod context;
@@ -103,7 +103,7 @@ impl SealedRing {
     /// Opens `text`, which must have been sealed for `context`.
     pub fn open(&self, context: &Context, text: &str, now: UnixTime) -> Result<Session, OpenError> {
         let token = token::decode(text)?;
-        match self.index.find(token.key()) {
+        match self.index.find(token.key) {
             Found::Slot(slot) => self.slots[slot].open(context, token, now),
             Found::Retired => Err(OpenError::RetiredKey),
             Found::Unknown => Err(OpenError::UnknownKey),

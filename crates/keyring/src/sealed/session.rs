@@ -4,7 +4,7 @@
 
 use std::ops::Range;
 
-use crate::codec::Mint;
+use crate::token::Mint;
 use crate::wipe::wipe;
 use crate::{KeyId, Secret, UnixTime};
 

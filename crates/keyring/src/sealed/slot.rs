@@ -12,7 +12,7 @@ use super::nonce::{self, NONCE_LEN};
 use super::session::Session;
 use super::token::{self, CIPHERTEXT_AT, CLEAR_LEN, OVERHEAD, PAYLOAD_MAX, SKEW_SECONDS, Token};
 use super::xaes::{TAG_LEN, Xaes};
-use crate::codec::{Mint, MintError, OpenError};
+use crate::token::{Mint, MintError, OpenError};
 use crate::{Key, KeyId, UnixTime};
 
 /// The length of a commitment. Shorter than twice the strength wanted would be no commitment.
@@ -94,17 +94,19 @@ impl Slot {
 
     /// Opens `token`, which names this key.
     pub(super) fn open(&self, context: &Context, token: Token, now: UnixTime) -> Result<Session, OpenError> {
+        let Token { issued_at, expires_at, bytes: mut buffer, .. } = token;
+        let payload = CIPHERTEXT_AT..buffer.len() - TAG_LEN;
+        let (sealed, tag) = buffer.split_at_mut(payload.end);
+        let Some((head, ciphertext)) = sealed.split_first_chunk_mut() else {
+            return Err(OpenError::Malformed);
+        };
         // Before any decryption: a token made to open under several keys falls here.
         // Every token of the key shows its commitment, so that the time of this comparison gives nothing away.
-        if self.commitment != token.commitment() {
+        if self.commitment != token::commitment(head) {
             return Err(OpenError::Tampered);
         }
-        let (issued_at, expires_at) = (token.issued_at(), token.expires_at());
-        let (nonce, additional) = (token.nonce(), additional(&token.clear(), context));
-        let mut buffer = token.bytes;
-        let payload = CIPHERTEXT_AT..buffer.len() - TAG_LEN;
-        let (body, tag) = buffer.split_at_mut(payload.end);
-        self.xaes.open(&nonce, &additional, tag, &mut body[CIPHERTEXT_AT..]).map_err(|_| OpenError::Tampered)?;
+        let additional = additional(&token::authenticated(head), context);
+        self.xaes.open(&token::nonce(head), &additional, tag, ciphertext).map_err(|_| OpenError::Tampered)?;
         let session = Session { key: self.id, issued_at, expires_at, buffer, payload };
         // The times are believed only now that they are authenticated.
         if now.0.saturating_add(SKEW_SECONDS) < issued_at.0 {

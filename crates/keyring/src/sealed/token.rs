@@ -7,7 +7,7 @@ use base64_simd::URL_SAFE_NO_PAD;
 use super::nonce::NONCE_LEN;
 use super::slot::COMMITMENT_LEN;
 use super::xaes::TAG_LEN;
-use crate::codec::OpenError;
+use crate::token::OpenError;
 use crate::{KeyId, UnixTime};
 
 /// The longest token as text. A browser keeps 4096 bytes of a cookie, its name and attributes included.
@@ -37,18 +37,22 @@ pub struct TokenHeader {
 pub fn inspect(text: &str) -> Result<TokenHeader, OpenError> {
     let token = decode(text)?;
     Ok(TokenHeader {
-        key: token.key(),
-        issued_at: token.issued_at(),
-        expires_at: token.expires_at(),
+        key: token.key,
+        issued_at: token.issued_at,
+        expires_at: token.expires_at,
         payload_len: token.bytes.len() - OVERHEAD,
     })
 }
 
 /// A token of a length and with times that a token can have.
 pub(super) struct Token {
-    /// What comes before the ciphertext, apart: decrypting writes into `bytes`.
-    head: [u8; CIPHERTEXT_AT],
-    /// All of it.
+    /// The key that it names.
+    pub(super) key: KeyId,
+    /// When it says that it began.
+    pub(super) issued_at: UnixTime,
+    /// When it says that it ends.
+    pub(super) expires_at: UnixTime,
+    /// All of it, at least `OVERHEAD` bytes.
     pub(super) bytes: Vec<u8>,
 }
 
@@ -59,54 +63,42 @@ pub(super) fn decode(text: &str) -> Result<Token, OpenError> {
     }
     let bytes = URL_SAFE_NO_PAD.decode_to_vec(text.as_bytes()).map_err(|_| OpenError::Malformed)?;
     let head = match bytes.first_chunk() {
-        Some(head) if bytes.len() >= OVERHEAD && head[..KEY_AT] == MAGIC => *head,
+        Some(head) if bytes.len() >= OVERHEAD && head[..KEY_AT] == MAGIC => head,
         _ => return Err(OpenError::Malformed),
     };
-    let token = Token { head, bytes };
+    let key = KeyId(u32::from_be_bytes(field::<KEY_AT, 4>(head)));
+    let issued_at = UnixTime(i64::from_be_bytes(field::<ISSUED_AT, 8>(head)));
+    let expires_at = UnixTime(i64::from_be_bytes(field::<EXPIRES_AT, 8>(head)));
     // Times are 63 bits; with the first one set they would be negative here and huge elsewhere.
-    if token.issued_at().0 < 0 || token.expires_at().0 < 0 {
+    if issued_at.0 < 0 || expires_at.0 < 0 {
         return Err(OpenError::Malformed);
     }
-    Ok(token)
+    Ok(Token { key, issued_at, expires_at, bytes })
 }
 
-impl Token {
-    /// The key that it names.
-    pub(super) fn key(&self) -> KeyId {
-        KeyId(u32::from_be_bytes(self.field::<KEY_AT, 4>()))
-    }
+/// What comes before the ciphertext.
+pub(super) type Head = [u8; CIPHERTEXT_AT];
 
-    /// When it says that it began.
-    pub(super) fn issued_at(&self) -> UnixTime {
-        UnixTime(i64::from_be_bytes(self.field::<ISSUED_AT, 8>()))
-    }
+/// The commitment to the key.
+pub(super) fn commitment(head: &Head) -> [u8; COMMITMENT_LEN] {
+    field::<COMMITMENT_AT, COMMITMENT_LEN>(head)
+}
 
-    /// When it says that it ends.
-    pub(super) fn expires_at(&self) -> UnixTime {
-        UnixTime(i64::from_be_bytes(self.field::<EXPIRES_AT, 8>()))
-    }
+/// The nonce.
+pub(super) fn nonce(head: &Head) -> [u8; NONCE_LEN] {
+    field::<NONCE_AT, NONCE_LEN>(head)
+}
 
-    /// The commitment to the key.
-    pub(super) fn commitment(&self) -> [u8; COMMITMENT_LEN] {
-        self.field::<COMMITMENT_AT, COMMITMENT_LEN>()
-    }
+/// The bytes that are authenticated and not encrypted.
+pub(super) fn authenticated(head: &Head) -> [u8; CLEAR_LEN] {
+    field::<0, CLEAR_LEN>(head)
+}
 
-    /// The nonce.
-    pub(super) fn nonce(&self) -> [u8; NONCE_LEN] {
-        self.field::<NONCE_AT, NONCE_LEN>()
-    }
-
-    /// The bytes that are authenticated and not encrypted.
-    pub(super) fn clear(&self) -> [u8; CLEAR_LEN] {
-        self.field::<0, CLEAR_LEN>()
-    }
-
-    /// Place and length are constants, so that the compiler checks the bounds.
-    fn field<const AT: usize, const LEN: usize>(&self) -> [u8; LEN] {
-        let mut field = [0; LEN];
-        field.copy_from_slice(&self.head[AT..AT + LEN]);
-        field
-    }
+/// Place and length are constants, so that the compiler checks the bounds.
+fn field<const AT: usize, const LEN: usize>(head: &Head) -> [u8; LEN] {
+    let mut field = [0; LEN];
+    field.copy_from_slice(&head[AT..AT + LEN]);
+    field
 }
 
 /// The first bytes of a token for `key`, up to the commitment.

@@ -160,7 +160,8 @@ impl Rotation {
                 Planned | Staged | Accepting | Promoting | Draining | Retiring | Closing | Escrow | Withdrawing
                 | CuttingOver,
             ) => {
-                if matches!(self.halt, Some(Halt::ReloadStopped { .. })) {
+                // Whatever was repaired is to be read: the members that lag are reloaded once more.
+                if matches!(self.halt, Some(Halt::ReloadStopped { .. } | Halt::LaggardsRemain)) {
                     to.reload(ReloadScope::Laggards);
                 }
                 to.halt = None;
@@ -253,7 +254,7 @@ impl Rotation {
                 Some(Halt::ForeignWrite { store, .. }),
             ) => Err(Illegal::Invariant {
                 invariant: "I12",
-                reason: format!("store {} holds a foreign write; put it back or adopt it first", store.0),
+                reason: format!("store {} holds a foreign write; put it back, overwrite it or adopt it first", store.0),
             }),
             (Event::Resumed, None | Some(Halt::ForeignWrite { .. })) => out_of_place,
             (Event::Paused, Some(Halt::ForeignWrite { .. } | Halt::ReloadStopped { .. } | Halt::LaggardsRemain)) => {

@@ -162,7 +162,8 @@ impl Witness for Probe {
 
     async fn ask(&self, member: &Member, question: &Question<'_>) -> Testimony {
         let exchanges = self.exchanges(member, question).await;
-        judge::judge(member, question, &self.config.workers, &exchanges)
+        let sent = member.address.as_ref().map(|address| self.direct.take_sent(address)).unwrap_or_default();
+        Testimony { sent, ..judge::judge(member, question, &self.config.workers, &exchanges) }
     }
 }
 

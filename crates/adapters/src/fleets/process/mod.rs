@@ -12,8 +12,8 @@ mod kernel;
 mod state;
 mod variables;
 
-use std::fs::OpenOptions;
-use std::io;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -120,11 +120,13 @@ impl ProcessFleet {
     /// Starts a new run: recorded before and after, so that a crash in between leaves nobody unknown.
     async fn start(&self, member: &ProcessMember, reload: Option<&str>) -> Result<(), ProcessError> {
         let run = new_run()?;
+        let printed = std::fs::metadata(self.state.output_of(&member.id)).map_or(0, |file| file.len());
         self.change(|record| {
             let recorded = record.members.entry(member.id.clone()).or_default();
             recorded.run = Some(run.clone());
             recorded.process = None;
             recorded.phase = Phase::Wanted;
+            recorded.output_from = printed;
         })
         .await?;
         let process = self.spawn(member, &run)?;
@@ -357,6 +359,23 @@ impl Fleet for ProcessFleet {
         observed.into_iter().collect::<Result<_, _>>().map_err(failed)
     }
 
+    async fn output(&self, member: &Member) -> Result<Option<Vec<u8>>, FleetError> {
+        let failed = |source: ProcessError| FleetError::Output {
+            location: self.location(),
+            member: member.id.0.clone(),
+            source: source.into(),
+        };
+        let record = self.record().map_err(failed)?;
+        let Some(recorded) = record.members.get(&member.id.0) else { return Ok(None) };
+        let ours = recorded.process.is_some_and(|process| boot_of(process, &record.machine_boot) == member.boot.0);
+        if !ours {
+            return Ok(None);
+        }
+        let path = self.state.output_of(&member.id.0);
+        let read = end_of_output(&path, recorded.output_from);
+        read.map(Some).map_err(|source| failed(ProcessError::file(&path, source)))
+    }
+
     async fn reload(&self, request: &ReloadRequest) -> Result<ReloadOutcome, FleetError> {
         let failed = |member: &str, source: ProcessError| FleetError::Reload {
             location: self.location(),
@@ -484,6 +503,17 @@ fn remains_of(leader: Option<Identity>, input: Option<&Path>) -> io::Result<Vec<
     Ok(found)
 }
 
+/// What was printed from `from` on; a file that was cut meanwhile, from its beginning.
+fn end_of_output(path: &Path, from: u64) -> io::Result<Vec<u8>> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    let from = if from <= length { from } else { 0 };
+    file.seek(SeekFrom::Start(from.max(length.saturating_sub(OUTPUT_LIMIT))))?;
+    let mut bytes = Vec::new();
+    file.take(OUTPUT_LIMIT).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// A name that no other run has.
 fn new_run() -> Result<String, ProcessError> {
     let mut bytes = [0; 16];
@@ -491,6 +521,7 @@ fn new_run() -> Result<String, ProcessError> {
     Ok(hex::encode(bytes))
 }
 
+const OUTPUT_LIMIT: u64 = 8 * 1024 * 1024;
 const RECORD_LOCK: &str = "record";
 const NEVER_STARTED: &str = "never-started";
 const POLL: Duration = Duration::from_millis(10);

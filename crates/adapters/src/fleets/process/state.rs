@@ -44,6 +44,9 @@ pub(super) struct MemberRecord {
     /// The boot id under which the member was last seen, for a member that is down.
     #[serde(default)]
     pub(super) last_boot: Option<String>,
+    /// How much had been printed before the latest run.
+    #[serde(default)]
+    pub(super) output_from: u64,
     /// Whether it was asked to stop.
     #[serde(default)]
     pub(super) phase: Phase,
@@ -251,7 +254,7 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// What the replacement of the record is called until it is put in place.
 const REPLACEMENT_PREFIX: &str = ".fleet";
 const RECORD: &str = "fleet.json";
@@ -269,8 +272,8 @@ mod tests {
         let state = StateFolder::new(folder.path().to_owned(), folder.path().join("logs"));
         fs::write(folder.path().join(RECORD), "{").unwrap();
         assert!(matches!(state.load("b").unwrap_err(), StateError::Unreadable { .. }));
-        fs::write(folder.path().join(RECORD), r#"{"version":2,"surprise":1}"#).unwrap();
-        assert!(matches!(state.load("b").unwrap_err(), StateError::Newer { version: 2, .. }));
+        fs::write(folder.path().join(RECORD), r#"{"version":3,"surprise":1}"#).unwrap();
+        assert!(matches!(state.load("b").unwrap_err(), StateError::Newer { version: 3, .. }));
     }
 
     #[tokio::test]

@@ -92,6 +92,39 @@ impl Drop for Fixture {
     }
 }
 
+#[tokio::test]
+async fn what_a_run_prints_is_told_apart_from_what_the_run_before_it_printed() {
+    let script = "echo started; exec sleep 600";
+    let fixture = Fixture::new(&["/bin/sh", "-c", script], 1, |config| {
+        config.members[0].port = None;
+        config.health = HealthCheck::Alive { after: Duration::ZERO };
+    });
+    fixture.fleet.start_all().await.unwrap();
+    let before = fixture.ready().await.remove(0);
+    let printed = |member: Member| {
+        let fleet = &fixture.fleet;
+        async move {
+            let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+            loop {
+                let output = fleet.output(&member).await.unwrap().unwrap();
+                if !output.is_empty() {
+                    return String::from_utf8(output).unwrap();
+                }
+                assert!(tokio::time::Instant::now() < deadline, "it printed nothing");
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+    };
+    assert_eq!(printed(before.clone()).await, "started\n");
+    let target = ReloadTarget::Member { id: before.id.clone(), boot: before.boot.clone() };
+    let request = ReloadRequest { id: crate::fleets::ReloadId("r/accepting/1".into()), target };
+    fixture.fleet.reload(&request).await.unwrap();
+    let after = fixture.ready().await.remove(0);
+    assert_eq!(printed(after).await, "started\n", "only its own");
+    assert_eq!(fs::read_to_string(fixture.fleet.output_of(&before.id)).unwrap(), "started\nstarted\n");
+    assert_eq!(fixture.fleet.output(&before).await.unwrap(), None, "a run that is gone");
+}
+
 #[async_trait]
 impl Harness for Fixture {
     fn fleet(&self) -> &dyn Fleet {

@@ -78,7 +78,9 @@ impl Lowering<'_> {
         });
         let source = match (value.file, value.command) {
             (Some(file), None) => self.path(file).map(LogWhere::File),
-            (None, Some(command)) => self.argv(command, "log.command").map(LogWhere::Command),
+            (None, Some(command)) => self
+                .argv(command, "log.command")
+                .map(|argv| LogWhere::Command { argv, working_directory: self.directory(None) }),
             _ => {
                 self.refuse(
                     span,

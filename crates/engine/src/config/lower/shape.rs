@@ -21,6 +21,13 @@ impl Lowering<'_> {
         );
         match error {
             Error::SerdeUnknownField { field, expected, .. } => self.refuse_unknown_field(span, field, expected),
+            Error::SerdeUnknownVariant { variant, .. } if variant == "rows" && field.as_deref() == Some("drain") => self
+                .refuse(
+                    span,
+                    "`drain: rows` is not to be had",
+                    "a scan of server-side sessions needs an adapter for where they are, and this release has none",
+                    "write `drain: counter` with `evidence.counter`, or `drain: lifetime` where the server ends sessions by time",
+                ),
             Error::SerdeUnknownVariant { variant, expected, .. } => {
                 let fix = match nearest(variant, expected.iter().copied()) {
                     Some(word) => format!("did you mean `{word}`?"),
@@ -90,6 +97,15 @@ impl Lowering<'_> {
         } else {
             format!("the fields here are {}", listed(expected))
         };
+        if field == "keys" && expected.contains(&"profile") {
+            return self.refuse(
+                span,
+                "`keys` names several keys",
+                "a document has one key; an encryption and a signing key that are promoted together are parts of it",
+                "write `profile: { file: ./ours.toml }` with `[[parts]]` for each and the layout `separate-parts` \
+                 (docs/adding/framework.md), or a document for each key that moves on its own",
+            );
+        }
         if let Some(word) = nearest(field, expected.iter().copied()) {
             return self.refuse(span, what, why, format!("did you mean `{word}`?"));
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use keyroll_keyring::Profile;
 use keyroll_rotation::DrainRule;
 
 use super::super::error::quoted;
@@ -11,7 +12,7 @@ use super::super::window::{Window, WindowError};
 use super::super::written;
 use super::super::{
     API_VERSION, At, Dialect, Drain, Evidence, FileContent, KIND, KeyName, MaxLifetime, NonEmpty, Period, Policy,
-    ProfileSource, ProfileSpec, SessionCounter, SessionKey, Sessions, SourceSpan, Standby, StoreSpec,
+    ProfileSource, ProfileSpec, SessionCounter, SessionKey, Sessions, SourceSpan, Standby, Sticky, StoreSpec,
 };
 use super::Lowering;
 
@@ -192,7 +193,13 @@ impl Lowering<'_> {
 
     fn profile_name(&mut self, written: At<Text>) -> Option<ProfileSource> {
         let name = written.value.0;
-        let looks_like_a_file = name.contains('/') || std::path::Path::new(&name).extension().is_some();
+        // A variant's name has a slash in it too, so what Keyroll ships is asked first.
+        let known = Profile::names();
+        if known.contains(&name) {
+            return Some(ProfileSource::BuiltIn(name));
+        }
+        let looks_like_a_file = ["/", "./", "../", "~/"].iter().any(|start| name.starts_with(start))
+            || std::path::Path::new(&name).extension().is_some();
         if looks_like_a_file {
             self.refuse(
                 written.span,
@@ -200,13 +207,21 @@ impl Lowering<'_> {
                 "a name alone means a profile that Keyroll ships",
                 format!("write `profile: {{ file: {name} }}`"),
             );
-            return None;
-        }
-        if name.is_empty() {
+        } else if name.is_empty() {
             self.refuse(written.span, "the profile's name is empty", "it names nothing", "write `profile: rails`");
-            return None;
+        } else {
+            let shipped = known.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+            self.refuse(
+                written.span,
+                format!("there is no profile {}", quoted(&name)),
+                format!("Keyroll ships {shipped}"),
+                match nearest(&name, known.iter().map(String::as_str)) {
+                    Some(meant) => format!("did you mean `{meant}`?"),
+                    None => "for a profile of your own write `profile: { file: my-framework.toml }`".to_owned(),
+                },
+            );
         }
-        Some(ProfileSource::BuiltIn(name))
+        None
     }
 
     fn variable(&mut self, written: At<Text>) -> Option<String> {
@@ -412,6 +427,10 @@ impl Lowering<'_> {
             leeway: self.period_or(written.leeway, "leeway", DEFAULT_LEEWAY),
             drain,
             drain_limit,
+            sticky: match written.sticky {
+                Some(At { value: true, .. }) => Sticky::Declared,
+                Some(At { value: false, .. }) | None => Sticky::NotDeclared,
+            },
         }
     }
 

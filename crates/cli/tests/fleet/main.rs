@@ -1,0 +1,252 @@
+//! The binary on a live fleet: three real processes, a key file, and every exit code with what it says to do next.
+//!
+//! Each test has a fleet of its own and tells one operator's day on it, because a fleet costs more to start than a step on it.
+
+mod lab;
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use keyroll_testkit::Suite;
+use lab::{Lab, NAME, Settings};
+use libtest_mimic::Failed;
+
+fn main() {
+    Suite::new()
+        .test("a rotation in steps: each stop says when to come back, and nobody is logged out", rotation_in_steps)
+        .test("a second operator is told who drives, and Ctrl-C leaves what the same command finishes", two_operators)
+        .test("whoever drives learns that the rotation was rolled back, and a rollback itself is done", rolled_back)
+        .test("a foreign write stops everything, and is overwritten or adopted by name only", foreign_write)
+        .test("a probe that proves nothing, and a member that does not come back", what_a_person_must_mend)
+        .test("a leaked key is shown to be dead, and the people affected get a text", revoked)
+        .run()
+}
+
+fn rotation_in_steps() -> Result<(), Failed> {
+    let lab = Lab::start(Settings { lifetime: Duration::from_secs(12), ..Settings::default() })?;
+    lab.keyroll(&["preflight"])?.exits(0)?.says("nothing was written")?;
+    lab.keyroll(&["explain"])?.exits(0)?.says("nothing says no")?;
+    let plan = lab.keyroll(&["plan", "-o", "plan.json"])?;
+    plan.exits(2)?.says("k1 active, k2 accepted")?.says("3 members")?.says("earliest end")?;
+
+    lab.everybody_can_log_in()?;
+    let stopped = lab.keyroll(&["rotate", "plan.json", "--until", "accepting", "--format", "json"])?;
+    let stopped = stopped.exits(3)?.json()?;
+    assert_eq!(stopped["exit"], 3);
+    assert_eq!(stopped["outcome"]["stage"], "promoting");
+    assert!(stopped["outcome"]["wait"]["comeBackAt"].is_string(), "{stopped}");
+    lab.keyroll(&["status"])?.exits(0)?.says("nobody drives it")?.says("keyroll rotate")?;
+    lab.keyroll(&["explain"])?.exits(3)?.says("nobody drives it")?;
+    lab.keyroll(&["rotate", "--until", "accepting"])?
+        .exits(3)?
+        .says("`accepting` is done and proven")?
+        .says("come back")?
+        .says("next: keyroll rotate")?;
+
+    lab.keyroll(&["pause", "--note", "lunch"])?.exits(0)?;
+    lab.keyroll(&["rotate"])?.exits(8)?.says("paused")?.says("keyroll resume")?;
+    lab.keyroll(&["resume"])?.exits(0)?;
+
+    let waits = lab.keyroll(&["rotate", "--wait", "none"])?;
+    waits.exits(3)?.says("sessions under k1 run out")?.says("come back at")?.says("next: keyroll complete")?;
+    let waits = lab.keyroll(&["complete", "--wait", "none", "--format", "json"])?.exits(3)?.json()?;
+    let until = &waits["outcome"]["wait"]["comeBackAt"];
+    assert!(until.as_str().is_some_and(|until| until.ends_with('Z')), "{waits}");
+    assert_eq!(*until, lab.keyroll(&["status", "--format", "json"])?.json()?["wait"]["comeBackAt"]);
+    lab.everybody_can_log_in()?;
+    lab.keyroll(&["complete"])?.exits(0)?.says("k2 is in use")?;
+    lab.everybody_can_log_in()?;
+    lab.keyroll(&["verify"])?.exits(0)?.says("verified")?;
+    lab.keyroll(&["history"])?.exits(0)?.says("completed")?;
+
+    // The plan was made for a world that is no more.
+    let stale = lab.keyroll(&["rotate", "plan.json"])?;
+    stale.exits(5)?.says("the plan is stale, nothing was changed")?.says("- `./keys`: active k1 kf1:")?;
+    stale.says("+ `./keys`: active k2 kf1:")?.says("keyroll plan -o PLAN")?;
+
+    a_tampered_record_is_broken(&lab)?;
+
+    // Somebody restarts a member while another key stands in the file, and puts the file back.
+    let keys = fs::read(lab.keys())?;
+    lab.keyroll(&["key", "generate", "--profile", "keyroll", "-o", "other"])?.exits(0)?;
+    fs::copy(lab.folder().join("other"), lab.keys())?;
+    lab.restart(1)?;
+    fs::write(lab.keys(), keys)?;
+    lab.keyroll(&["verify"])?.exits(1)?.says("rejects k2")?.says("not verified")?;
+    Ok(())
+}
+
+/// What an auditor does not see is what an auditor is for: each way to touch the record is found.
+fn a_tampered_record_is_broken(lab: &Lab) -> Result<(), Failed> {
+    lab.keyroll(&["audit", "verify"])?.exits(0)?.says("the record is whole")?;
+    let journal = fs::read_to_string(lab.state().join("journal.jsonl"))?;
+    let lines: Vec<&str> = journal.lines().collect();
+    let middle = lines.len() / 2;
+    let mut changed = lines.clone();
+    let other = lines[middle].replace("ada", "bob");
+    assert_ne!(other, lines[middle]);
+    changed[middle] = &other;
+    let mut reordered = lines.clone();
+    reordered.swap(middle, middle + 1);
+    let mut lost = lines.clone();
+    lost.remove(middle);
+    let truncated = lines[..middle].to_vec();
+    for (what, lines) in [("changed", changed), ("reordered", reordered), ("lost", lost), ("truncated", truncated)] {
+        let elsewhere = lab.folder().join(what);
+        copy_state(&lab.state(), &elsewhere.join(NAME), &lines)?;
+        let dir = elsewhere.display().to_string();
+        let verified = lab.keyroll(&["audit", "verify", "--state-dir", &dir])?;
+        verified.exits(1).map_err(|_| verified.failed(&format!("should find what was {what}")))?;
+        verified.says("the record is broken")?;
+    }
+    Ok(())
+}
+
+fn copy_state(from: &Path, to: &Path, journal: &[&str]) -> Result<(), Failed> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    fs::write(to.join("journal.jsonl"), journal.join("\n") + "\n")?;
+    Ok(())
+}
+
+fn two_operators() -> Result<(), Failed> {
+    let lab = Lab::start(Settings { lifetime: Duration::from_secs(4), ..Settings::default() })?;
+    let ada = lab.begin("ada", &["rotate"])?;
+    lab.wait_for_stage("draining")?;
+    let bob = lab.keyroll_as("bob", &["rotate"])?;
+    bob.exits(6)?.says("`ada`")?.says("nothing was changed")?.says("keyroll unlock --id r-")?;
+    let bob = lab.keyroll_as("bob", &["complete", "--format", "json"])?.exits(6)?.json()?;
+    assert_eq!((&bob["kind"], &bob["exit"]), (&"error".into(), &6.into()));
+    assert_eq!(bob["holder"]["holder"], "ada");
+    lab.keyroll_as("bob", &["unlock", "--id", "r-other"])?.exits(1)?.says("nothing was changed")?;
+
+    ada.interrupt()?;
+    ada.end()?.exits(130)?.says("everything that was done is recorded")?.says("next: keyroll rotate")?;
+    lab.keyroll_as("bob", &["rotate"])?.exits(0)?.says("k2 is in use")?;
+    lab.keyroll(&["audit", "verify"])?.exits(0)?;
+    Ok(())
+}
+
+fn rolled_back() -> Result<(), Failed> {
+    let lab = Lab::start(Settings { settle: Duration::from_secs(2), ..Settings::default() })?;
+    let ada = lab.begin("ada", &["rotate"])?;
+    lab.wait_for_stage("accepting")?;
+    let bob = lab.keyroll_as("bob", &["rollback", "--reason", "incident"])?;
+    bob.exits(0)?.says("was left for the process that drives")?.says("`ada`")?;
+    ada.end()?.exits(7)?.says("rolled back")?;
+    let status = lab.keyroll(&["status", "--format", "json"])?.exits(0)?.json()?;
+    assert_eq!(status["stores"][0]["active"], 1);
+
+    lab.keyroll(&["rotate", "--until", "accepting"])?.exits(3)?;
+    lab.keyroll(&["rollback"])?.exits(0)?.says("rolled back")?;
+    lab.keyroll(&["complete"])?.exits(7)?.says("the rotation was rolled back")?;
+    lab.keyroll(&["verify"])?.exits(0)?;
+    Ok(())
+}
+
+fn foreign_write() -> Result<(), Failed> {
+    let lab = Lab::start(Settings { lifetime: Duration::from_secs(4), ..Settings::default() })?;
+    let old_only = fs::read(lab.keys())?;
+    lab.keyroll(&["rotate", "--until", "accepting"])?.exits(3)?;
+
+    // Somebody's deployment puts the old file back.
+    fs::write(lab.keys(), &old_only)?;
+    let drift = lab.keyroll(&["rotate"])?;
+    drift.exits(5)?.says("`./keys` was written by somebody else")?.says("k1 active, k2 accepted")?;
+    drift.says("--overwrite-foreign-write")?.says("--adopt-foreign-write")?;
+    lab.keyroll(&["explain"])?.exits(3)?.says("a human")?.says("--adopt-foreign-write")?;
+    lab.keyroll(&["status"])?.exits(0)?.says("halted")?;
+    lab.keyroll(&["resume"])?.exits(8)?.says("--adopt-foreign-write")?;
+    lab.keyroll(&["rollback"])?.exits(1)?.says("nothing was changed")?;
+
+    lab.keyroll(&["resume", "--overwrite-foreign-write"])?.exits(0)?.says("overwritten")?;
+    lab.keyroll(&["rotate", "--until", "promoting"])?.exits(3)?;
+    lab.everybody_can_log_in()?;
+
+    // The same again, and this time members have read it before anybody looked.
+    fs::write(lab.keys(), &old_only)?;
+    for replica in 0..3 {
+        lab.restart(replica)?;
+    }
+    lab.everybody_can_log_in()?;
+    lab.keyroll(&["rotate"])?.exits(5)?;
+    lab.keyroll(&["resume", "--adopt-foreign-write", "--ticket", "OPS-1"])?
+        .exits(0)?
+        .says("adopted")?
+        .says("next: keyroll rotate")?;
+    let status = lab.keyroll(&["status", "--format", "json"])?.json()?;
+    assert_eq!(status["rotation"]["stage"], "accepting", "{status}");
+    lab.keyroll(&["rotate", "--until", "promoting"])?.exits(3)?;
+    lab.everybody_can_log_in()?;
+    lab.keyroll(&["rotate"])?.exits(0)?.says("k2 is in use")?;
+    let history = lab.keyroll(&["history"])?;
+    history.exits(0)?.says("--overwrite-foreign-write")?.says("--adopt-foreign-write")?;
+
+    // A key that nobody knows is nobody's to adopt.
+    lab.keyroll(&["rotate", "--until", "accepting"])?.exits(3)?;
+    lab.keyroll(&["key", "generate", "--profile", "keyroll", "-o", "other"])?.exits(0)?;
+    fs::copy(lab.folder().join("other"), lab.keys())?;
+    lab.keyroll(&["rotate"])?.exits(5)?;
+    lab.keyroll(&["resume", "--adopt-foreign-write"])?.exits(1)?.says("nothing was changed")?;
+    lab.keyroll(&["resume", "--overwrite-foreign-write"])?.exits(0)?;
+    lab.keyroll(&["rollback"])?.exits(0)?;
+    Ok(())
+}
+
+fn what_a_person_must_mend() -> Result<(), Failed> {
+    let lab = Lab::start(Settings::default())?;
+    lab.write_config("probes-nothing.yaml", "path: /healthz, accepted: [200], rejected: [401]", None)?;
+    let failed = lab.keyroll(&["rotate", "-c", "probes-nothing.yaml"])?;
+    failed
+        .exits(4)?
+        .says("probe.calibration")?
+        .says("so the probe proves nothing")?
+        .says("fix:")?
+        .says("nothing was")?;
+    lab.keyroll(&["preflight", "-c", "probes-nothing.yaml"])?.exits(4)?;
+    let json = lab.keyroll(&["preflight", "-c", "probes-nothing.yaml", "--format", "json"])?.exits(4)?.json()?;
+    let failed = json["checks"].as_array().into_iter().flatten().filter(|check| check["colour"] == "unknown");
+    assert!(failed.clone().count() == 3 && failed.clone().all(|check| check["fix"].is_string()), "{json}");
+
+    // Members that are listed and never reload.
+    lab.write_config("stuck.yaml", lab::PROBE, Some("list: [cat, members.json], reload: [\"false\"]"))?;
+    fs::write(lab.folder().join("members.json"), lab.members()?)?;
+    let stuck = lab.keyroll(&["rotate", "-c", "stuck.yaml"])?;
+    stuck.exits(8)?.says("did not come back")?.says("keyroll reload --member")?.says("keyroll resume")?;
+    let json = lab.keyroll(&["rotate", "-c", "stuck.yaml", "--format", "json"])?.exits(8)?.json()?;
+    assert_eq!(json["outcome"]["wait"]["naysayers"][0]["who"], "human");
+    // It is mended, and the rotation goes on from there.
+    lab.keyroll(&["resume"])?.exits(0)?;
+    lab.keyroll(&["rotate"])?.exits(0)?;
+    Ok(())
+}
+
+fn revoked() -> Result<(), Failed> {
+    let lab = Lab::start(Settings { counter: true, ..Settings::default() })?;
+    let session = lab.log_in(0)?;
+    assert_eq!(lab.accepted_by(&session)?, 3);
+    let plan = lab.keyroll(&["plan", "--mode", "cutover"])?;
+    plan.exits(2)?.says("every session under k1 ends")?.says("opened 3 times")?;
+
+    let revoked = lab.keyroll(&["revoke", "--mode", "hard-cutover", "--yes", "--ticket", "INC-7"])?;
+    revoked.exits(0)?;
+    // Beforehand ...
+    revoked.says("3 members")?.says("opened 3 times")?.says("at most those that were issued in the last 2s")?;
+    // ... and afterwards.
+    revoked.says("k1 is dead")?.says("3 of 3 members were shown to reject it")?;
+    revoked.says("may have been in other hands")?.says("log in again")?.does_not_say("INC-7")?;
+    assert_eq!(lab.accepted_by(&session)?, 0);
+
+    let status = lab.keyroll(&["status"])?;
+    status.exits(0)?.says("compromised")?.says("gone")?.does_not_say("store only")?;
+    lab.keyroll(&["rollback"])?.exits(1)?;
+    lab.keyroll(&["verify"])?.exits(0)?;
+    lab.keyroll(&["audit", "verify"])?.exits(0)?;
+    Ok(())
+}
