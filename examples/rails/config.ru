@@ -27,6 +27,11 @@ Shop.initialize!
 class ShopController < ActionController::Base
   skip_forgery_protection
 
+  # How many people are logged in, for `keyroll plan --mode cutover`. A real application asks its database; this one writes a line
+  # for each login, with a label that tells the key and gives nothing of it away: it is derived as every other key of Rails is.
+  LOGINS = ENV.fetch("SHOP_SESSIONS", "/dev/null")
+  LABEL = Shop.key_generator.generate_key("shop: sessions by key", 4).unpack1("H*")
+
   LIFETIME = Integer(ENV.fetch("SHOP_LIFETIME", "10800"))
 
   # A session ends this many seconds after the login, whatever happens: the application enforces what keyroll.yaml declares.
@@ -35,6 +40,7 @@ class ShopController < ActionController::Base
     session[:user] = params.fetch(:user)
     session[:name] = SecureRandom.hex(8)
     session[:expires_at] = Time.now.to_i + LIFETIME
+    File.open(LOGINS, "a") { |file| file.write("#{LABEL} #{session[:expires_at]}\n") }
     render json: who.merge(expires_at: session[:expires_at])
   end
 
@@ -45,6 +51,11 @@ class ShopController < ActionController::Base
 
     session[:return_to] = request.path
     render plain: "please log in\n", status: :unauthorized
+  end
+
+  def sessions
+    logins = File.file?(LOGINS) ? File.readlines(LOGINS).map(&:split) : []
+    render plain: "#{logins.count { |label, ends| label == LABEL && ends.to_i > Time.now.to_i }}\n"
   end
 
   def healthz
@@ -61,6 +72,7 @@ end
 Shop.routes.draw do
   post "/login", to: "shop#login"
   get "/me", to: "shop#me"
+  get "/sessions", to: "shop#sessions"
   get "/healthz", to: "shop#healthz"
 end
 run Shop

@@ -39,6 +39,10 @@ pub fn assemble(key: &SessionKey, state_dir: &Path) -> Result<Assembly, Assemble
         witnesses: witnesses(key, codec.as_ref())?,
         drain: drain(key)?,
         error_rates: error_rates(key)?,
+        session_count: key.sessions.count.as_ref().map(|count| {
+            let folder = count.working_directory.resolved().to_owned();
+            evidence::SessionCount::by(count.command.iter().cloned().collect(), Some(folder), COUNT_LIMIT)
+        }),
         logs: log_witness(key)?,
         fingerprints: Arc::new(Fingerprints::new()),
         policy: policy(key, hot),
@@ -590,6 +594,7 @@ fn span(period: Period) -> Duration {
 }
 
 const LEAST_TO_BE_BACK: Duration = Duration::from_secs(60);
+const COUNT_LIMIT: Duration = Duration::from_secs(30);
 const LOG_COMMAND_LIMIT: Duration = Duration::from_secs(10);
 /// So many readings are surely kept while a rotation drains.
 const KEPT_READINGS: u32 = 1_000;

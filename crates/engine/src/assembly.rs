@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyroll_adapters::evidence::{DrainWitness, ErrorRates, LogWitness, Witness};
+use keyroll_adapters::evidence::{DrainWitness, ErrorRates, LogWitness, SessionCount, Witness};
 use keyroll_adapters::fleets::Fleet;
 use keyroll_adapters::stores::SecretStore;
 use keyroll_keyring::Profile;
@@ -32,6 +32,8 @@ pub struct Assembly {
     pub drain: Option<Arc<dyn DrainWitness>>,
     /// What counts failed requests, if something does.
     pub error_rates: Option<ErrorRateWatch>,
+    /// What counts the sessions that are alive, if something does.
+    pub session_count: Option<SessionCount>,
     /// Where the members' logs are, of fleets that do not keep what their members print.
     pub logs: Option<Arc<LogWitness>>,
     /// Fingerprints that were computed before; share it where several engines run in one process.

@@ -189,6 +189,10 @@ impl Session<'_> {
             }
             Ok(())
         };
+        // The first store's write is what members may read; nothing is written between the count and it.
+        if place == 0 && !after.accept.contains(&before.active) {
+            self.tell_what_ends(before.active).await?;
+        }
         self.hook(&format!("write store {place}"), Moment::Before);
         self.commit(place, Some(before), change).await?;
         self.hook(&format!("write store {place}"), Moment::After);

@@ -13,6 +13,7 @@ pub mod config;
 mod drain;
 mod drive;
 mod effects;
+mod ending;
 mod engine;
 mod error;
 mod error_texts;

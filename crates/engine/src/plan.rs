@@ -116,7 +116,7 @@ impl Engine {
             at_least_ms: at_least.0,
             earliest_end: calendar(made_at.after(at_least)),
             steps,
-            clients_notice: clients_notice(plan.clients, &names.join(" and ")),
+            clients_notice: self.with_number(clients_notice(plan.clients, &names.join(" and ")), mode).await,
             sessions,
             world_hash: hash(&world),
             world,

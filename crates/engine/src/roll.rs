@@ -3,6 +3,8 @@
 //! A member that shows already what it must is not reloaded at all. That makes a repeated roll cheap, takes up a roll that was
 //! killed in the middle, and leaves a member alone that somebody else has restarted meanwhile.
 
+use std::time::Duration;
+
 use keyroll_adapters::fleets::{
     BootId, FleetError, Member, MemberState, ReloadId, ReloadOutcome, ReloadRequest, ReloadStyle, ReloadTarget,
 };
@@ -521,13 +523,11 @@ impl Session<'_> {
         if self.stamp.requests.is_empty() { Ok(()) } else { Err(EngineError::RequestWaits) }
     }
 
-    /// The first looks come soon, because most members are back within a moment; a slow one is not asked more often than the
-    /// policy says.
     pub(crate) async fn pause_between_looks(&self, looks: &mut u32) -> Result<(), EngineError> {
-        let pause = FIRST_LOOK.saturating_mul(1 << (*looks).min(LOOKS_THAT_DOUBLE));
+        let pause = pause_before_look(*looks, self.engine.assembly.policy.poll);
         *looks += 1;
         tokio::select! {
-            () = self.engine.clock.sleep(pause.min(self.engine.assembly.policy.poll)) => Ok(()),
+            () = self.engine.clock.sleep(pause) => Ok(()),
             () = self.engine.interrupt.wait() => Err(EngineError::Interrupted),
         }
     }
@@ -619,6 +619,12 @@ fn started_late(member: &Member, settle_over: Option<Millis>) -> StartedLate {
     }
 }
 
+/// The first looks come soon, because most members are back within a moment; a slow one is not asked more often than the
+/// policy says.
+fn pause_before_look(looks: u32, poll: Duration) -> Duration {
+    FIRST_LOOK.saturating_mul(1 << looks.min(LOOKS_THAT_DOUBLE)).min(poll)
+}
+
 fn nothing_demanded() -> Gate {
     Gate {
         name: keyroll_rotation::gate::GateName::G1,
@@ -628,6 +634,19 @@ fn nothing_demanded() -> Gate {
     }
 }
 
-const FIRST_LOOK: std::time::Duration = std::time::Duration::from_millis(100);
+const FIRST_LOOK: Duration = Duration::from_millis(100);
 /// Enough for any poll of a sane policy, and few enough for a shift.
 const LOOKS_THAT_DOUBLE: u32 = 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_that_is_back_soon_is_seen_soon_and_a_slow_one_is_not_pestered() {
+        let poll = Duration::from_secs(2);
+        let pauses: Vec<u128> = (0..6).map(|looks| pause_before_look(looks, poll).as_millis()).collect();
+        assert_eq!(pauses, [100, 200, 400, 800, 1600, 2000]);
+        assert_eq!(pause_before_look(u32::MAX, poll), poll);
+    }
+}

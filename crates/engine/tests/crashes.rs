@@ -72,6 +72,12 @@ async fn every_point(kills: usize) {
         met.push(at);
         point += stride;
     }
+    let stages: std::collections::BTreeSet<_> = met.iter().filter_map(|at| at.split('/').next()).collect();
+    tell(&format!(
+        "crashes in process: killed at {} points over {} stages, {kills} times in a row at most, sessions lost 0",
+        met.len(),
+        stages.len()
+    ));
     assert!(met.len() * stride > 100, "the rotation has fewer crash points than it had: {met:#?}");
     for stage in ["planned", "staged", "accepting", "promoting", "draining", "retiring", "closing"] {
         assert!(met.iter().any(|at| at.starts_with(stage)), "{stage} was never killed: {met:#?}");
@@ -79,4 +85,9 @@ async fn every_point(kills: usize) {
 }
 
 /// A prime, so that the points of a repeated pattern are all met in the end.
+#[expect(clippy::print_stderr, reason = "the figures are what the person who runs this wants to see")]
+fn tell(line: &str) {
+    eprintln!("{line}");
+}
+
 const SAMPLE: usize = 7;

@@ -55,22 +55,6 @@ fn first() -> Vec<u8> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_roll_goes_on_as_soon_as_a_member_is_back() {
-    let dir = folder();
-    let world = World::new(3);
-    let mut assembly = world.assembly();
-    // The gate waits for settle, however fast the roll was.
-    assembly.policy.settings.settle = Millis(0);
-    let poll = assembly.policy.poll;
-    let engine = world.engine_of(assembly, dir.path(), "ada", "here");
-    let began = tokio::time::Instant::now();
-    let outcome = engine.rotate(until(Stage::Accepting)).await.unwrap();
-    assert_eq!(outcome.exit, ExitKind::Waiting, "{outcome:?}");
-    let took = began.elapsed();
-    assert!(took < poll * 3, "three members that are back at once took {took:?}");
-}
-
-#[tokio::test(start_paused = true)]
 async fn a_staged_rotation_replaces_the_key_and_loses_nobody() {
     let dir = folder();
     let world = World::new(3);

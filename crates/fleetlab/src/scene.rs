@@ -185,7 +185,8 @@ pub enum SceneError {
     },
 }
 
-fn free_ports(wanted: u32) -> Result<Vec<u16>, SceneError> {
+/// Ports on the loopback interface on which nothing listens, below those that the system gives to outgoing connections.
+pub fn free_ports(wanted: u32) -> Result<Vec<u16>, SceneError> {
     let mut held = Vec::new();
     for _ in 0..ATTEMPTS {
         if held.len() >= wanted as usize {

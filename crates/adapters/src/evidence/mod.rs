@@ -19,6 +19,7 @@ mod prometheus;
 mod report;
 mod request;
 mod self_report;
+mod session_count;
 #[cfg(test)]
 mod testing;
 mod workers;
@@ -34,6 +35,7 @@ pub use orchestrator::{Orchestrator, Reads};
 pub use probe::{Calibration, Payload, Probe, ProbeConfig, Verdict};
 pub use report::{ReportConfig, ReportWitness};
 pub use request::{Credential, EvidenceConfigError, HttpAccess, RequestValue};
+pub use session_count::{SessionCount, SessionCountError};
 pub use workers::Workers;
 
 use std::sync::Arc;

@@ -1,13 +1,14 @@
 //! One fleet of three pumas, its users, and the hands of an operator.
 
-use std::io::Read as _;
-use std::net::{SocketAddr, TcpListener};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use keyroll_fleetlab::front::Front;
 use keyroll_fleetlab::report::Sessions;
+use keyroll_fleetlab::scene::free_ports;
 use keyroll_fleetlab::users::{Crowd, CrowdOptions};
 use keyroll_keyring::codec::{self, Mint};
 use keyroll_keyring::{Key, KeyId, Secret, UnixTime};
@@ -76,6 +77,8 @@ pub(crate) struct Lab {
     sessions: Option<Sessions>,
     log: Vec<String>,
     first_key: Secret,
+    /// How long a session lives.
+    lifetime: Duration,
 }
 
 /// A session in a user's hands.
@@ -87,7 +90,7 @@ pub(crate) struct Session {
 impl Lab {
     fn start(name: &str) -> Result<Self, String> {
         let dir = tempfile::Builder::new().prefix("keyroll-rails-").tempdir().map_err(text)?;
-        let ports = free_ports(3)?;
+        let ports = free_ports(3).map_err(text)?;
         let first_key = random_key()?;
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(text)?;
@@ -100,6 +103,7 @@ impl Lab {
             sessions: None,
             log: vec![format!("scenario: {name}")],
             first_key,
+            lifetime: LIFETIME,
         };
         lab.write_env(None)?;
         lab.write_config()?;
@@ -120,6 +124,30 @@ impl Lab {
     pub(crate) fn keyroll_in_background(&mut self, args: &[&str]) -> Result<Background, String> {
         let child = self.command(args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().map_err(text)?;
         Ok(Background { what: format!("keyroll {}", args.join(" ")), child })
+    }
+
+    /// Starts a rotation and kills it when it says that it has come to `stage`. One that had ended before the signal reached
+    /// it was not killed: then another one is tried.
+    pub(crate) fn kill_a_rotation_in(&mut self, stage: &str) -> Result<(), String> {
+        for _ in 0..3 {
+            let mut child =
+                self.command(&["rotate"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(text)?;
+            let output = child.stderr.take().ok_or("the rotation has no output")?;
+            let mut said = Vec::new();
+            let came = BufReader::new(output).lines().map_while(Result::ok).any(|line| {
+                let comes = line.starts_with(&format!("stage {stage} ("));
+                said.push(line);
+                comes
+            });
+            child.kill().map_err(text)?;
+            let status = child.wait().map_err(text)?;
+            match (came, status.code()) {
+                (true, None) => return Ok(()),
+                (true, Some(0)) => {}
+                _ => return Err(format!("the rotation ended with {status} before {stage}: {}", said.join("\n"))),
+            }
+        }
+        Err(format!("three rotations had ended before they could be killed in {stage}"))
     }
 
     /// Waits until the rotation has come to `stage`, as `keyroll status` tells it.
@@ -174,7 +202,11 @@ impl Lab {
 
     /// A session that a user began by logging in.
     pub(crate) fn log_in(&mut self, user: &str) -> Result<Session, String> {
-        let url = format!("http://127.0.0.1:{}/login", self.ports[0]);
+        self.log_in_at(self.ports[0], user)
+    }
+
+    fn log_in_at(&self, port: u16, user: &str) -> Result<Session, String> {
+        let url = format!("http://127.0.0.1:{port}/login");
         let response = self.runtime.block_on(async {
             reqwest::Client::new()
                 .post(url)
@@ -191,6 +223,58 @@ impl Lab {
             .and_then(|value| value.split(';').next())
             .ok_or("the login set no cookie")?;
         Ok(Session { cookie: cookie.to_owned(), user: user.to_owned() })
+    }
+
+    /// Restarts the fleet, without users and with sessions that outlive a story, and waits until everybody is logged out.
+    pub(crate) fn start_with_long_sessions(&mut self) -> Result<(), String> {
+        self.send_users_home()?;
+        self.sessions = None;
+        self.fleet(&["stop"])?;
+        self.lifetime = Duration::from_secs(3600);
+        self.write_env(None)?;
+        self.fleet(&["start"])?;
+        self.wait_until_ready()?;
+        let deadline = now() + Duration::from_secs(60);
+        loop {
+            let output = self.fleet_command(&["sessions"]).output().map_err(text)?;
+            if String::from_utf8_lossy(&output.stdout).trim() == "0" {
+                return Ok(());
+            }
+            if now() > deadline {
+                return Err("60 s after the users went home some of their sessions are still counted".to_owned());
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// Sessions of so many users, begun on one member after the other.
+    pub(crate) fn log_in_many(&mut self, users: usize, name: &str) -> Result<Vec<Session>, String> {
+        (0..users).map(|user| self.log_in_at(self.ports[user % self.ports.len()], &format!("{name}-{user}"))).collect()
+    }
+
+    /// How many of these sessions every member refuses. One that some take and some refuse is an error.
+    pub(crate) fn count_ended(&mut self, sessions: &[Session]) -> Result<usize, String> {
+        let mut ended = 0;
+        for session in sessions {
+            let mut refusals = 0;
+            for port in self.ports.clone() {
+                let (status, body) = self.ask(port, session)?;
+                refusals += usize::from(status != 200 || !body.contains(&session.user));
+            }
+            match refusals {
+                0 => {}
+                all if all == self.ports.len() => ended += 1,
+                some => {
+                    return Err(format!("{some} members refuse the session of {} and others take it", session.user));
+                }
+            }
+        }
+        Ok(ended)
+    }
+
+    /// What a scenario has found out, for the person who runs this.
+    pub(crate) fn tell(&self, line: &str) {
+        report(line);
     }
 
     /// A session that somebody forged who knows the first key.
@@ -252,7 +336,8 @@ impl Lab {
     pub(crate) fn no_temporary_files(&mut self) -> Result<(), String> {
         for entry in std::fs::read_dir(self.dir.path()).map_err(text)? {
             let name = entry.map_err(text)?.file_name().to_string_lossy().into_owned();
-            let known = ["shop.env", ".shop.env.keyroll", "keyroll.yaml", "state"].contains(&name.as_str())
+            let known = ["shop.env", ".shop.env.keyroll", "keyroll.yaml", "state", "sessions.log"]
+                .contains(&name.as_str())
                 || name.starts_with("web-")
                 || name.ends_with(".lock");
             if !known {
@@ -355,7 +440,7 @@ impl Lab {
         let key = String::from_utf8_lossy(self.first_key.expose()).into_owned();
         let env = format!(
             "# The shop's settings. Siblings of the key must survive every rotation.\nSHOP_LIFETIME={}\n{fault}SECRET_KEY_BASE={key}\n",
-            LIFETIME.as_secs()
+            self.lifetime.as_secs()
         );
         std::fs::write(self.env_path(), env).map_err(text)
     }
@@ -379,6 +464,7 @@ impl Lab {
         let config = shipped
             .replace("run/shop.env", "shop.env")
             .replace("[./fleet, list]", &fleet("list"))
+            .replace("[./fleet, sessions]", &fleet("sessions"))
             .replace("[./fleet, reload, \"{member}\"]", &fleet("reload"))
             .replace("maxLifetime: 3h", &format!("maxLifetime: {}s\n    leeway: 2s", LIFETIME.as_secs()));
         std::fs::write(self.dir.path().join("keyroll.yaml"), config).map_err(text)
@@ -429,6 +515,44 @@ impl Drop for Lab {
     fn drop(&mut self) {
         let _ = self.fleet_command(&["stop"]).output();
     }
+}
+
+/// Lints a project with each of the example's mistakes, and one without any.
+pub(crate) fn lints_are_named() -> Result<(), String> {
+    let dir = tempfile::Builder::new().prefix("keyroll-rails-").tempdir().map_err(text)?;
+    let initializers = dir.path().join("config/initializers");
+    std::fs::create_dir_all(&initializers).map_err(text)?;
+    std::fs::copy(example().join("keyroll.yaml"), dir.path().join("keyroll.yaml")).map_err(text)?;
+    let (initializer, secrets) = (initializers.join("keyroll.rb"), dir.path().join("config/secrets.yml"));
+    for (ruby, yaml, lint) in [
+        (Some("keyroll_initializer.rb"), None, None),
+        (None, None, Some("no-initializer")),
+        (Some("faults/wrong_salt.rb"), None, Some("wrong-salt")),
+        (Some("faults/wrong_digest.rb"), None, Some("fixed-digest")),
+        (Some("faults/signed_not_rotated.rb"), None, Some("signed-not-rotated")),
+        (Some("keyroll_initializer.rb"), Some("faults/secrets_without_erb.yml"), Some("yaml-without-erb")),
+        (Some("keyroll_initializer.rb"), Some("faults/old_and_new_equal.yml"), Some("old-and-new-equal")),
+    ] {
+        for (source, target) in [(ruby, &initializer), (yaml, &secrets)] {
+            match source {
+                Some(source) => drop(std::fs::copy(example().join(source), target).map_err(text)?),
+                None => drop(std::fs::remove_file(target)),
+            }
+        }
+        let output = Command::new(env!("CARGO_BIN_EXE_keyroll"))
+            .args(["--format", "json", "lint", "--project", "."])
+            .current_dir(dir.path())
+            .stdin(Stdio::null())
+            .output()
+            .map_err(text)?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let named: Vec<&str> =
+            LINTS.into_iter().filter(|(_, words)| said.contains(words)).map(|(lint, _)| lint).collect();
+        if named != lint.into_iter().collect::<Vec<_>>() {
+            return Err(format!("with {ruby:?} and {yaml:?} lint names {named:?} and not {lint:?}: {said}"));
+        }
+    }
+    Ok(())
 }
 
 /// What a run of the binary came to.
@@ -492,20 +616,10 @@ impl Background {
         }
         Err(format!("`{}` ended with {status} instead of {code}: {said}", self.what))
     }
-
-    pub(crate) fn kill_dash_nine(mut self) -> Result<(), String> {
-        self.child.kill().map_err(text)?;
-        self.child.wait().map(drop).map_err(text)
-    }
 }
 
 fn example() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/rails")
-}
-
-fn free_ports(count: usize) -> Result<Vec<u16>, String> {
-    let listeners: Result<Vec<TcpListener>, _> = (0..count).map(|_| TcpListener::bind(("127.0.0.1", 0))).collect();
-    listeners.map_err(text)?.iter().map(|one| one.local_addr().map(|address| address.port()).map_err(text)).collect()
 }
 
 fn random_key() -> Result<Secret, String> {
@@ -529,6 +643,15 @@ fn report(line: &str) {
     eprintln!("{line}");
 }
 
+/// Each of the mistakes, and words of the finding that names it.
+const LINTS: [(&str, &str); 6] = [
+    ("no-initializer", "nothing in the application uses `cookies_rotations`"),
+    ("wrong-salt", "the salt of the older CBC cookies"),
+    ("fixed-digest", "the digest of the derivation is fixed here"),
+    ("signed-not-rotated", "encrypted cookies are rotated and signed ones are not"),
+    ("yaml-without-erb", "ERB tags are missing"),
+    ("old-and-new-equal", "the old key and the current key are read from the same place"),
+];
 const COOKIE: &str = "_shop_session";
 const USERS: u32 = 20;
 const LIFETIME: Duration = Duration::from_secs(8);

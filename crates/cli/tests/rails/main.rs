@@ -10,7 +10,8 @@ use keyroll_testkit::{Need, Suite};
 use lab::{Depth, Scenario};
 
 fn main() {
-    let mut suite = Suite::new();
+    let mut suite = Suite::new()
+        .test("lint names each mistake of the example by itself", || lab::lints_are_named().map_err(Into::into));
     for scenario in scenarios() {
         if scenario.depth == Depth::Full && !lab::full_depth() {
             continue;
@@ -49,18 +50,31 @@ fn scenarios() -> Vec<Scenario> {
             lab.old_key_is_dead()?;
             lab.nobody_was_logged_out()
         }),
-        Scenario::usual("a planned cutover ends the sessions, and its rollback brings them back", |lab| {
-            lab.send_users_home()?;
-            // One that outlives the two restarts, under the key that is about to go.
-            let before = lab.forge("alice")?;
-            lab.is_accepted(&before)?;
-            lab.keyroll(&["rotate", "--mode", "cutover"]).exits(0)?;
-            lab.is_refused(&before)?;
-            let between = lab.log_in("bob")?;
-            lab.keyroll(&["rollback"]).exits(0)?;
-            lab.is_accepted(&before)?;
-            lab.is_refused(&between)
-        }),
+        Scenario::usual(
+            "a planned cutover ends as many sessions as it says, and its rollback brings them back",
+            |lab| {
+                lab.start_with_long_sessions()?;
+                let before = lab.log_in_many(12, "before")?;
+                lab.keyroll(&["plan", "--mode", "cutover"]).says("12 sessions are alive now")?;
+                let cutover = lab.keyroll(&["rotate", "--mode", "cutover"]);
+                cutover.exits(0)?;
+                cutover.says("this ends every session under k1; 12 sessions are alive now")?;
+                let ended = lab.count_ended(&before)?;
+                let between = lab.log_in_many(5, "between")?;
+                let rollback = lab.keyroll(&["rollback"]);
+                rollback.exits(0)?;
+                rollback.says("this ends every session under k2; 5 sessions are alive now")?;
+                let (again, still) = (lab.count_ended(&between)?, lab.count_ended(&before)?);
+                lab.tell(&format!(
+                    "the cutover said 12 and ended {ended}; its rollback said 5, ended {again} and brought {} back",
+                    12 - still
+                ));
+                match (ended, again, still) {
+                    (12, 5, 0) => Ok(()),
+                    _ => Err(format!("12, 5 and 0 sessions were to be ended, and {ended}, {again} and {still} were")),
+                }
+            },
+        ),
         Scenario::usual("accelerated revocation kills the leaked key on every member", |lab| {
             lab.send_users_home()?;
             let forged = lab.forge("mallory")?;
@@ -92,9 +106,7 @@ fn scenarios() -> Vec<Scenario> {
             lab.nobody_was_logged_out()
         }));
         all.push(Scenario::new(leak(format!("kill -9 in {stage} and resume logs nobody out")), depth, move |lab| {
-            let rotate = lab.keyroll_in_background(&["rotate"])?;
-            lab.wait_for_stage(stage)?;
-            rotate.kill_dash_nine()?;
+            lab.kill_a_rotation_in(stage)?;
             lab.keyroll(&["rotate"]).exits(0)?;
             lab.keyroll(&["audit", "verify"]).exits(0)?;
             lab.no_temporary_files()?;

@@ -44,7 +44,7 @@ pub use probe::{
     StatusSet, TextMatch, Workers,
 };
 pub use schema::json_schema;
-pub use sessions::{Drain, MaxLifetime, Permille, Sessions, Sticky};
+pub use sessions::{Drain, MaxLifetime, Permille, SessionCounter, Sessions, Sticky};
 pub use store::{Dialect, FileContent, StoreSpec};
 pub use text::{FilePath, Pattern, SecretReference};
 pub use window::{Window, WindowError, WindowState};

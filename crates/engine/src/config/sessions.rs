@@ -3,7 +3,7 @@
 use keyroll_rotation::DrainRule;
 use serde::{Deserialize, Serialize};
 
-use super::Period;
+use super::{FilePath, NonEmpty, Period};
 
 /// The lives of sessions.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -20,6 +20,8 @@ pub struct Sessions {
     pub drain: Drain,
     /// The longest wait for a drain whose evidence stays positive, before a person is asked.
     pub drain_limit: Option<Period>,
+    /// What counts the sessions that are alive, if something does.
+    pub count: Option<SessionCounter>,
     /// Whether the operator declares that each user stays on one member during a roll.
     pub sticky: Sticky,
 }
@@ -34,6 +36,17 @@ pub enum Sticky {
     /// Nobody said so.
     #[default]
     NotDeclared,
+}
+
+/// A command that prints how many sessions under the active key are alive.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+#[non_exhaustive]
+pub struct SessionCounter {
+    /// Program and arguments.
+    pub command: NonEmpty<String>,
+    /// Where it runs.
+    pub working_directory: FilePath,
 }
 
 /// The longest life of anything that the key seals.

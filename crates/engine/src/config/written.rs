@@ -281,6 +281,8 @@ pub(super) struct Sessions {
     pub(super) drain_limit: Option<At<DurationText>>,
     /// With `maxLifetime: unbounded`: the least share of sessions that must have been re-issued.
     pub(super) least_reissued: Option<At<ShareText>>,
+    /// A command that prints how many sessions under the active key are alive. With it Keyroll says how many a cutover ends.
+    pub(super) count: Option<At<Many<Text>>>,
     /// Whether each user stays on one member during a roll. Asked for where members with different active keys fight over one
     /// session (Django with sessions in a database). Default: false.
     pub(super) sticky: Option<At<bool>>,

@@ -73,6 +73,13 @@ pub enum Body {
         /// Which store.
         location: String,
     },
+    /// A write is about to end all sessions under a key.
+    SessionsEnd {
+        /// Which key.
+        key: KeyMark,
+        /// How many are alive, if something counts them.
+        sessions: Option<u64>,
+    },
     /// What the driver knows now, so that a process that was killed is taken up where it stood. It is the stamp's content
     /// and holds no key bytes.
     State {

@@ -168,6 +168,7 @@ impl Builder {
             | Body::Escrowed { .. }
             | Body::Destroyed { .. }
             | Body::State { .. }
+            | Body::SessionsEnd { .. }
             | Body::Rebased { .. } => None,
         };
         if let Some(what) = deviation {

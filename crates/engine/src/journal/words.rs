@@ -28,6 +28,12 @@ pub(super) fn entry(entry: &Entry) -> String {
         Body::Rebased { location } => {
             format!("{location} was written by somebody else and holds the same keys; goes on from its new version")
         }
+        Body::SessionsEnd { key, sessions: Some(sessions) } => {
+            format!("ends the sessions under {}; {sessions} are alive", self::key(key))
+        }
+        Body::SessionsEnd { key, sessions: None } => {
+            format!("ends the sessions under {}; nobody has counted them", self::key(key))
+        }
         Body::GateSwept { gate, outcome: GateOutcome::Passed, evidence, .. } => {
             format!("{gate:?} passed; members: {}", evidence.members)
         }

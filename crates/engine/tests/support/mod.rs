@@ -352,6 +352,7 @@ impl World {
             witnesses: vec![Arc::new(SimWitness { world: Arc::clone(self) })],
             drain: None,
             error_rates: None,
+            session_count: None,
             logs: None,
             fingerprints: Arc::clone(&self.fingerprints),
             policy: EnginePolicy {

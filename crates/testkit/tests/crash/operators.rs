@@ -53,9 +53,13 @@ pub(crate) async fn one_goes_on() -> Result<(), Failed> {
 async fn stalled(place: &Place, operator: &str, point: &str) -> Result<(Child, String), Failed> {
     let mut child = driver(place, operator, &["rotate", "--stall-at", point], None)?;
     let output = child.stdout.take().ok_or("the driver has no output")?;
-    let line =
-        BufReader::new(output).lines().next_line().await?.ok_or("the driver ended before it came to the point")?;
-    Ok((child, line))
+    match BufReader::new(output).lines().next_line().await? {
+        Some(line) => Ok((child, line)),
+        None => match ended(child).await? {
+            End::Exit(code, said) => Err(format!("{operator} ended with {code} before `{point}`: {said}").into()),
+            End::Killed => Err("a driver was killed by somebody else".into()),
+        },
+    }
 }
 
 /// Waits for both, at the same time.

@@ -12,7 +12,7 @@ use super::super::window::{Window, WindowError};
 use super::super::written;
 use super::super::{
     API_VERSION, At, Dialect, Drain, Evidence, FileContent, KIND, KeyName, MaxLifetime, NonEmpty, Period, Policy,
-    ProfileSource, ProfileSpec, SessionKey, Sessions, SourceSpan, Standby, Sticky, StoreSpec,
+    ProfileSource, ProfileSpec, SessionCounter, SessionKey, Sessions, SourceSpan, Standby, Sticky, StoreSpec,
 };
 use super::Lowering;
 
@@ -420,7 +420,9 @@ impl Lowering<'_> {
                 "write the absolute maximum as `maxLifetime`, the sliding part as `idle`",
             );
         }
+        let count = written.count.and_then(|at| self.argv(at, "sessions.count"));
         Sessions {
+            count: count.map(|command| SessionCounter { command, working_directory: self.directory(None) }),
             max_lifetime,
             idle,
             leeway: self.period_or(written.leeway, "leeway", DEFAULT_LEEWAY),
