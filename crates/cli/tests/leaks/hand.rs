@@ -133,7 +133,7 @@ fn tokens(lab: &Lab<'_>, key: &Secret, other: &Secret) -> Result<(), Failed> {
         let minted = lab.keyroll(&[&mint[..], &[key_file.as_str()], &format, lifetime].concat())?.exits(&[0])?;
         let token = token_of(&minted.stdout);
         let file = lab.input("token", &token)?;
-        let tampered = lab.input("tampered", token.replace(|c: char| c == 'a' || c == 'Q', "b"))?;
+        let tampered = lab.input("tampered", token.replace(['a', 'Q'], "b"))?;
         let of = |verb, key, token| [&["token", verb, "--key-file", key, "--token", token][..], &format].concat();
         lab.keyroll(&of("open", &key_file, &file))?.exits(&[0])?;
         lab.keyroll(&of("open", &other_file, &file))?.exits(&[1])?;

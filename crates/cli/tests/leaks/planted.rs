@@ -100,7 +100,7 @@ fn files() -> Result<(), Failed> {
     let base64url = Secret::from_bytes(key[2..20].to_vec()).encoded(Encoding::Base64Url);
     let plants: [(&str, &str, Vec<u8>); 5] = [
         ("a file", "a/b.log", key[5..13].to_vec()),
-        ("a temporary file", ".tmpAbCdEf", digits[4..20].as_bytes().to_vec()),
+        ("a temporary file", ".tmpAbCdEf", digits.as_bytes()[4..20].to_vec()),
         ("a file beside the store's", "keys~", base64url.expose().to_vec()),
         ("a file's name", &format!("{}.txt", &digits[8..24]), b"nothing".to_vec()),
         ("an almost hidden file", ".keys.keyroll.bak", key[..8].to_vec()),

@@ -59,6 +59,7 @@ pub(crate) fn story(lab: &Lab<'_>) -> Result<(), Failed> {
 }
 
 /// What this binary does when it stands for the user's own command.
+#[expect(clippy::print_stdout, reason = "what it lists is its output")]
 pub(crate) fn spy(words: &[String]) -> Result<(), Failed> {
     let [verb, folder, ..] = words else { return Err("spy list|reload FOLDER".into()) };
     let folder = Path::new(folder);
