@@ -172,7 +172,7 @@ async fn outside_of_the_window_a_rotation_says_policy_and_when_to_come_back() {
         assert_eq!(outcome.exit, ExitKind::Waiting, "{outcome:?}");
         let wait = outcome.wait.unwrap();
         assert_eq!(wait.come_back_at.map(jiff::Timestamp::as_millisecond), i64::try_from(opens).ok());
-        assert_eq!(serde_json::to_value(&wait.naysayers[0].who).unwrap(), "policy");
+        assert_eq!(serde_json::to_value(wait.naysayers[0].who).unwrap(), "policy");
     }
     assert_eq!((world.candidates(), world.stamps().len()), (0, 0), "nothing was written, not even a lock");
 }
