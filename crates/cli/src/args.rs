@@ -475,6 +475,9 @@ pub(crate) enum TokenCommand {
         /// How long it lives, where the format can say so
         #[arg(long, value_name = "DURATION")]
         lifetime: Option<String>,
+        /// The key's id in the ring, which a sealed token names
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        key_id: u32,
     },
     /// Open a token, or say why not
     Open {
@@ -495,6 +498,9 @@ pub(crate) enum TokenCommand {
         /// The key to seal under, from a file
         #[arg(long, value_name = "FILE")]
         to_key_file: String,
+        /// That key's id in the ring, which a sealed token names
+        #[arg(long, value_name = "N", default_value_t = 2)]
+        to_key_id: u32,
         /// The token, from a file or `-`
         #[arg(long, value_name = "FILE|-", default_value = "-")]
         token: String,

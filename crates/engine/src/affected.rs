@@ -1,7 +1,7 @@
 //! Whom it concerns when keys end: how many members, and what is known of the sessions.
 //!
-//! Keyroll counts no sessions, and a counter of sessions *opened* counts visits. So there is a figure where there is a
-//! counter, never a number of people, and always the bound that the lifetime gives.
+//! Keyroll counts no sessions itself, and a counter of sessions *opened* counts visits. So the number of sessions is what the
+//! operator's own count says; a counter of visits is said as that, and the bound that the lifetime gives always.
 
 use std::collections::BTreeSet;
 
@@ -74,7 +74,7 @@ impl Engine {
             name: self.assembly.name.clone(),
             members: listed.len(),
             sessions,
-            clients_notice: clients_notice(impact, &names.join(" and ")),
+            clients_notice: self.with_number(clients_notice(impact, &names.join(" and ")), request.mode).await,
         })
     }
 

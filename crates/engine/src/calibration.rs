@@ -244,6 +244,6 @@ fn level_words(level: Option<EvidenceLevel>) -> &'static str {
 }
 
 const PROBE_OR_WEAK: &str =
-    "configure `probe`, or go on with weaker proof by name, for this rotation: `keyroll rotate --evidence weak`";
+    "a `probe` that tells good sessions from bad ones, or go on with weaker proof by name, for this rotation: `keyroll rotate --evidence weak`";
 const NAME_WEAK: &str = "add `evidence.log`, or go on with weaker proof by name: `keyroll rotate --evidence weak`";
 const WEAK_IS_NAMED: &str = "weak evidence was asked for by name; the record says so";

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use keyroll_keyring::codec::{self, Mint, OpenError, ResealError, SessionCodec};
-use keyroll_keyring::{Key, KeyId, UnixTime};
+use keyroll_keyring::{Key, KeyId, UnixTime, sealed};
 
 use crate::args::{CodecArgs, KeySource, TokenCommand};
 use crate::exit::Exit;
@@ -13,22 +13,26 @@ use crate::secrets;
 
 pub(crate) fn run(command: &TokenCommand, console: Console) -> Result<Exit, Failure> {
     match command {
-        TokenCommand::Mint { codec, key, payload, lifetime } => mint(codec, key, payload, lifetime.as_deref(), console),
+        TokenCommand::Mint { codec, key, payload, lifetime, key_id } => {
+            mint(codec, (key, KeyId(*key_id)), payload, lifetime.as_deref(), console)
+        }
         TokenCommand::Open { codec, key, token } => open(codec, key, token, console),
-        TokenCommand::Reseal { codec, key, to_key_file, token } => reseal(codec, key, to_key_file, token, console),
+        TokenCommand::Reseal { codec, key, to_key_file, to_key_id, token } => {
+            reseal(codec, key, (to_key_file, KeyId(*to_key_id)), token, console)
+        }
         TokenCommand::Inspect { token } => super::inspect::run(&secrets::read_line(token)?, console),
     }
 }
 
 fn mint(
     args: &CodecArgs,
-    source: &KeySource,
+    (source, id): (&KeySource, KeyId),
     payload: &str,
     lifetime: Option<&str>,
     console: Console,
 ) -> Result<Exit, Failure> {
     let codec = build(args)?;
-    let key = read_key(args, source)?;
+    let key = Key::single(id, secrets::read_key(source, args.encoding)?);
     let payload = secrets::read_bytes(payload)?;
     let now = super::now();
     let expires_at = match lifetime {
@@ -50,8 +54,8 @@ fn mint(
 
 fn open(args: &CodecArgs, source: &KeySource, token: &str, console: Console) -> Result<Exit, Failure> {
     let codec = build(args)?;
-    let key = read_key(args, source)?;
     let token = secrets::read_line(token)?;
+    let key = Key::single(named(&token), secrets::read_key(source, args.encoding)?);
     let opened = codec.open(&[&key], &token, super::now()).map_err(refused)?;
     let payload = String::from_utf8_lossy(opened.payload.expose());
     console.result(
@@ -67,15 +71,15 @@ fn open(args: &CodecArgs, source: &KeySource, token: &str, console: Console) -> 
 fn reseal(
     args: &CodecArgs,
     source: &KeySource,
-    to_key_file: &str,
+    (to_key_file, to_id): (&str, KeyId),
     token: &str,
     console: Console,
 ) -> Result<Exit, Failure> {
     let codec = build(args)?;
-    let from = read_key(args, source)?;
-    let to_source = KeySource { key_file: Some(to_key_file.to_owned()), key_env: None };
-    let to = Key::single(KeyId(2), secrets::read_key(&to_source, args.encoding)?);
     let token = secrets::read_line(token)?;
+    let from = Key::single(named(&token), secrets::read_key(source, args.encoding)?);
+    let to_source = KeySource { key_file: Some(to_key_file.to_owned()), key_env: None };
+    let to = Key::single(to_id, secrets::read_key(&to_source, args.encoding)?);
     let sealed = codec.reseal(&[&from], &to, &token, super::now()).map_err(|err| match err {
         ResealError::Open(err) => refused(err),
         err => Failure::from_error(Exit::Failed, &err),
@@ -102,8 +106,9 @@ fn build(args: &CodecArgs) -> Result<Box<dyn SessionCodec>, Failure> {
     codec::build(&args.codec, &parameters).map_err(|err| Failure::from_error(Exit::Usage, &err))
 }
 
-fn read_key(args: &CodecArgs, source: &KeySource) -> Result<Key, Failure> {
-    Ok(Key::single(KeyId(1), secrets::read_key(source, args.encoding)?))
+/// The id that a sealed token names; to tokens of other formats no id matters.
+fn named(token: &str) -> KeyId {
+    sealed::inspect(token).map_or(KeyId(1), |header| header.key)
 }
 
 fn refused(err: OpenError) -> Failure {
