@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use crate::assembly::Assembly;
 use crate::clock::{Clock, SystemClock};
-use crate::hooks::{Hooks, NoHooks};
-use crate::interrupt::Interrupt;
+use crate::driver::hooks::{Hooks, NoHooks};
+use crate::driver::interrupt::Interrupt;
 use crate::report::{NoObserver, Observer};
 
 /// Drives the rotations of one key.

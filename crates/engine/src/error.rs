@@ -6,9 +6,9 @@ use keyroll_keyring::ProfileError;
 use keyroll_rotation::{Illegal, RotationId};
 
 use crate::journal::JournalError;
-use crate::lock::LockHolder;
 use crate::outcome::ExitKind;
 use crate::report::PreflightReport;
+use crate::world::lock::LockHolder;
 
 /// Why a request was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -161,4 +161,16 @@ impl From<JournalError> for EngineError {
     fn from(error: JournalError) -> Self {
         Self::Journal(error)
     }
+}
+
+/// An error and what caused it, in one line.
+pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
 }

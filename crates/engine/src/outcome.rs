@@ -3,8 +3,8 @@
 use keyroll_rotation::{RotationId, Stage};
 use serde::Serialize;
 
-use crate::lock::LockHolder;
 use crate::report::{KeyRejected, WaitReport};
+use crate::world::lock::LockHolder;
 
 /// What came of a request that was carried out as far as it could be.
 #[derive(Clone, Debug, Serialize)]

@@ -7,7 +7,7 @@ use keyroll_rotation::{Direction, Mode, RotationId, Stage};
 use serde::{Deserialize, Serialize};
 
 use crate::journal::Why;
-use crate::lock::LockHolder;
+use crate::world::lock::LockHolder;
 
 /// The version of every document that is printed as JSON.
 pub const SCHEMA_VERSION: u32 = 1;

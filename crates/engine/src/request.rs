@@ -7,8 +7,8 @@ use keyroll_rotation::gate::EvidenceRule;
 use keyroll_rotation::{Mode, RotationId, Stage};
 use serde::{Deserialize, Serialize};
 
+use crate::answers::plan::PlanDocument;
 use crate::journal::Why;
-use crate::plan::PlanDocument;
 
 /// `rotate`.
 #[derive(Clone, Debug)]
@@ -164,4 +164,13 @@ pub struct UnlockRequest {
     pub id: RotationId,
     /// Why.
     pub why: Why,
+}
+
+/// Whether the lock is part of what is checked.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Lock {
+    /// It is.
+    Asked,
+    /// It is held by whoever asks.
+    Held,
 }

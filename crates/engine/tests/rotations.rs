@@ -11,7 +11,7 @@ use keyroll_engine::{
     CompleteRequest, Compromised, Engine, EngineError, ExitKind, Outcome, Overrides, Patience, RevokeRequest,
     RollbackRequest, RotateRequest, Standby, StoreLeak, Why, interrupt,
 };
-use keyroll_rotation::{DrainRule, Millis, Mode, Stage};
+use keyroll_rotation::{DrainRule, Mode, Stage};
 use support::{FIRST_KEY, LIFETIME, Listening, SimCounters, World, folder};
 
 fn until(stage: Stage) -> RotateRequest {

@@ -4,8 +4,8 @@ use keyroll_rotation::gate::{Ability, Answer, GateName, Readiness, Unproven};
 use keyroll_rotation::{Halt, Naysayer, Wait};
 
 use crate::clock::{calendar, spoken};
+use crate::driver::session::Session;
 use crate::report::{NaysayerReport, UnprovenMember, WaitReport, Who};
-use crate::session::Session;
 
 impl Session<'_> {
     /// The machine's answer with the names of members.
@@ -30,7 +30,7 @@ impl Session<'_> {
 
 /// Who has which index and place.
 pub(crate) struct Names<'a> {
-    pub(crate) roster: &'a crate::roster::Roster,
+    pub(crate) roster: &'a crate::members::roster::Roster,
     pub(crate) consumers: &'a [String],
     pub(crate) stores: &'a [String],
 }
@@ -55,7 +55,7 @@ impl Names<'_> {
         match halt {
             Halt::Paused => "it is paused: `keyroll resume`, or `keyroll rollback`".to_owned(),
             Halt::ForeignWrite { found, .. } => {
-                let what = crate::status::halt_words(halt, self.stores);
+                let what = crate::answers::status::halt_words(halt, self.stores);
                 let overwrite = "`keyroll resume --overwrite-foreign-write` writes what should be there over it";
                 let adopt = match found {
                     Some(_) => {
@@ -83,7 +83,7 @@ impl Names<'_> {
                                      or `keyroll rollback`. `keyroll reload --laggards` reloads them once more"
                     .to_owned()
             }
-            _ => crate::status::halt_words(halt, self.stores),
+            _ => crate::answers::status::halt_words(halt, self.stores),
         }
     }
 
@@ -118,7 +118,7 @@ impl Names<'_> {
         let member = |index: &keyroll_rotation::MemberIndex, why: String| {
             let run = self.roster.get(*index);
             UnprovenMember {
-                member: Some(run.map_or_else(|| format!("member {}", index.0), crate::roster::Run::name)),
+                member: Some(run.map_or_else(|| format!("member {}", index.0), crate::members::roster::Run::name)),
                 consumer: run.and_then(|run| self.consumers.get(usize::from(run.consumer)).cloned()),
                 why,
             }

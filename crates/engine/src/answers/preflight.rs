@@ -12,16 +12,17 @@ use keyroll_keyring::{Fields, KeyId};
 use keyroll_rotation::gate::{Declared, EvidenceLevel, EvidenceRule, Gate, GateName};
 use keyroll_rotation::{DrainRule, Mode, WorldConfiguration};
 
+use crate::answers::calibration::{Calibration, Later, Mintable};
 use crate::assembly::Stickiness;
-use crate::calibration::{Calibration, Later, Mintable};
 use crate::clock::millis;
-use crate::effects::error_chain;
 use crate::engine::Engine;
+use crate::error::error_chain;
+use crate::members::roster::Roster;
+use crate::members::sweep;
+use crate::members::sweep::inquiry;
 use crate::report::{Check, Colour, PreflightReport, SCHEMA_VERSION};
-use crate::roll::inquiry;
-use crate::roster::Roster;
-use crate::stamp::StampBody;
-use crate::sweep;
+use crate::request::Lock;
+use crate::world::stamp::StampBody;
 use crate::world::{self, FieldsSay, Materials, StoreView};
 
 /// Checks as they are made.
@@ -54,15 +55,6 @@ impl Checks {
             fix: fix.map(ToOwned::to_owned),
         });
     }
-}
-
-/// Whether the lock is part of what is checked.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Lock {
-    /// It is.
-    Asked,
-    /// It is held by whoever asks.
-    Held,
 }
 
 /// The keys of the stores as a rotation would find them, without anything being written.

@@ -10,16 +10,16 @@ use keyroll_rotation::plan::ClientImpact;
 use keyroll_rotation::{Mode, WorldConfiguration};
 use serde::{Deserialize, Serialize};
 
+use crate::answers::plan::clients_notice;
 use crate::clock::calendar;
-use crate::drive::old_and_new;
-use crate::effects::opened_by;
+use crate::driver::drive::old_and_new;
+use crate::driver::effects::opened_by;
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::plan::clients_notice;
+use crate::members::sweep::{self, Listed};
 use crate::report::SCHEMA_VERSION;
 use crate::request::{Compromised, RevokeRequest, StoreLeak};
-use crate::stamp::StampBody;
-use crate::sweep::{self, Listed};
+use crate::world::stamp::StampBody;
 
 /// Whom the end of keys concerns, as far as that can be known beforehand.
 #[derive(Clone, Debug, Serialize)]

@@ -5,11 +5,11 @@
 use keyroll_keyring::KeyId;
 use keyroll_rotation::Mode;
 
-use crate::effects::error_chain;
+use crate::driver::session::Session;
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::error::error_chain;
 use crate::journal::Body;
-use crate::session::Session;
 
 /// How many sessions are alive under the active key.
 #[derive(Clone, Debug, Eq, PartialEq)]

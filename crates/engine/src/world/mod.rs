@@ -10,8 +10,12 @@ use keyroll_keyring::{Configuration, Fields, Fingerprint, FoundKey, Key, KeyId, 
 use keyroll_rotation::WorldConfiguration;
 
 use crate::error::EngineError;
-use crate::fingerprints::{Blinded, Fingerprints};
-use crate::stamp::{Ledger, StampBody, StampError};
+use crate::world::fingerprints::{Blinded, Fingerprints};
+use crate::world::stamp::{KnownKey, Ledger, StampBody, StampError};
+
+pub(crate) mod fingerprints;
+pub(crate) mod lock;
+pub(crate) mod stamp;
 
 /// One store as it was read.
 pub(crate) struct StoreView {
@@ -194,7 +198,7 @@ pub(crate) fn adopt(
         if let Identity::Unknown(fingerprint) = identify(ledger, materials, fingerprints, &key.parts) {
             let id = match key.id {
                 Some(id) if ledger.get(id).is_none() => {
-                    ledger.enter(crate::stamp::KnownKey { id, fingerprint, state, rotation: None });
+                    ledger.enter(KnownKey { id, fingerprint, state, rotation: None });
                     id
                 }
                 _ => ledger.adopt(fingerprint, state, None),

@@ -12,13 +12,13 @@ use keyroll_keyring::{KeyId, KeyState};
 use keyroll_rotation::gate::Gate;
 use keyroll_rotation::{Effect, Event, Leaving, Millis, ReloadScope, RotationId, StoreIndex, WorldConfiguration};
 
-use crate::drain::{DrainBook, Reading, RunReading};
-use crate::error::EngineError;
-use crate::hooks::Moment;
+use crate::driver::hooks::Moment;
+use crate::driver::session::{Change, Seen, Session};
+use crate::error::{EngineError, error_chain};
 use crate::journal::{Body, Completion};
-use crate::session::{Change, Seen, Session};
-use crate::stamp::KnownKey;
-use crate::sweep;
+use crate::members::drain::{DrainBook, Reading, RunReading};
+use crate::members::sweep;
+use crate::world::stamp::KnownKey;
 use crate::world::{self, Identity, Materials};
 
 impl Session<'_> {
@@ -471,18 +471,6 @@ pub(crate) fn gate_demand(gate: &Gate) -> String {
         demands.push(format!("mints under {key}"));
     }
     format!("every member {}", demands.join(", "))
-}
-
-/// An error and what caused it, in one line.
-pub(crate) fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 const DRAIN_FILE: &str = "drain.json";

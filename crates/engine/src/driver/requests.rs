@@ -9,24 +9,24 @@ use keyroll_keyring::KeyState;
 use keyroll_rotation::{Direction, Event, Halt, Mode, Rotation, Stage};
 
 use crate::clock::{calendar, millis};
-use crate::conclusion::Expected;
-use crate::drive::{Goal, Stop};
+use crate::driver::conclusion::Expected;
+use crate::driver::drive::{Goal, Stop};
+use crate::driver::hooks::Moment;
+use crate::driver::opening::going_back_onto;
+use crate::driver::session::{Change, ROTATE, Session, Taken};
+use crate::driver::window::Admission;
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::hooks::Moment;
 use crate::journal::{Body, HumanAction, Journal, JournalError, Why};
-use crate::lock::{LockHolder, ProcessIdentity, Vitality};
-use crate::opening::going_back_onto;
 use crate::outcome::{ExitKind, Outcome};
-use crate::preflight::Lock;
+use crate::request::Lock;
 use crate::request::{
     CompleteRequest, Compromised, Overrides, ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest, StoreLeak,
     UnlockRequest, WindowRule,
 };
-use crate::session::{Change, ROTATE, Session, Taken};
-use crate::stamp::{Asked, OpenRotation, PendingRequest, StampBody};
-use crate::window::Admission;
 use crate::world;
+use crate::world::lock::{LockHolder, ProcessIdentity, Vitality};
+use crate::world::stamp::{Asked, OpenRotation, PendingRequest, StampBody};
 
 impl Engine {
     /// Opens a rotation, or continues the open one.

@@ -11,7 +11,9 @@ use keyroll_rotation::Settings;
 use keyroll_rotation::gate::{Declared, EvidenceLevel, MemberKind};
 
 use crate::config::ConfigHash;
-use crate::fingerprints::Fingerprints;
+use crate::world::fingerprints::Fingerprints;
+
+pub(crate) mod assemble;
 
 /// What a key's rotation touches.
 #[expect(clippy::exhaustive_structs, reason = "the command line and tests put it together")]

@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::journal::{Body, Journal, JournalError, JournalReader};
-use crate::lock::Vitality;
-use crate::roster::Roster;
-use crate::stamp::StampBody;
+use crate::members::roster::Roster;
 use crate::world::StoreView;
+use crate::world::lock::Vitality;
+use crate::world::stamp::StampBody;
 
 impl Engine {
     pub(crate) fn store(&self, place: usize) -> Result<Arc<dyn SecretStore>, EngineError> {

@@ -11,8 +11,8 @@ use keyroll_rotation::{Epoch, Rotation, RotationId, Stage};
 use serde::{Deserialize, Serialize};
 
 use crate::journal::{Anchor, Why};
-use crate::lock::LockHolder;
 use crate::request::{Compromised, Overrides, StoreLeak};
+use crate::world::lock::LockHolder;
 
 /// What a stamp says.
 #[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]

@@ -24,7 +24,7 @@ use keyroll_rotation::{DrainRule, ReloadNeed, Settings};
 use crate::assembly::{Assembly, Consumer, EnginePolicy, ErrorRateWatch, OnRegression, Standby, Stickiness, Window};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{self, ConsumerKind, Period, ProfileSource, ProfileSpec, ReloadPlan, SessionKey};
-use crate::fingerprints::Fingerprints;
+use crate::world::fingerprints::Fingerprints;
 
 /// Puts together what `key` names. The fleets keep their records in `state_dir`.
 pub fn assemble(key: &SessionKey, state_dir: &Path) -> Result<Assembly, AssembleError> {

@@ -14,13 +14,13 @@ use keyroll_rotation::gate::MemberKind;
 
 use crate::assembly::OnRegression;
 use crate::clock::{calendar, millis};
-use crate::effects::error_chain;
+use crate::driver::session::Session;
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::error::error_chain;
 use crate::journal::{Reason, Why};
-use crate::session::Session;
-use crate::stamp::{Asked, PendingRequest};
-use crate::sweep::{self, RunKey};
+use crate::members::sweep::{self, RunKey};
+use crate::world::stamp::{Asked, PendingRequest};
 
 /// One reading of every member's counters.
 #[derive(Debug, Default)]

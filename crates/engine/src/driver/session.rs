@@ -15,15 +15,15 @@ use keyroll_rotation::{
 };
 
 use crate::clock::{calendar, millis};
+use crate::driver::hooks::{CrashPoint, Moment};
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::hooks::{CrashPoint, Moment};
 use crate::journal::{Author, Body, ConfigurationSight, Draft, Journal, KeyMark, Seq};
-use crate::lock::{LockHolder, ProcessIdentity, Vitality};
+use crate::members::roster::Roster;
+use crate::members::sweep::RunKey;
 use crate::report::{MemberStatus, Notice, Resumed};
-use crate::roster::Roster;
-use crate::stamp::{OpenRotation, StampBody};
-use crate::sweep::RunKey;
+use crate::world::lock::{LockHolder, ProcessIdentity, Vitality};
+use crate::world::stamp::{OpenRotation, StampBody};
 use crate::world::{self, FieldsSay, Materials, StoreView};
 
 /// A hold on a key.

@@ -10,14 +10,14 @@ use keyroll_keyring::KeyId;
 use keyroll_rotation::DrainRule;
 use keyroll_rotation::gate::{Answer, EvidenceRule, Gate, GateName, MemberKind, Readiness};
 
+use crate::answers::preflight::{Checks, DECOY, RANDOM};
 use crate::clock::millis;
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::preflight::{Checks, DECOY, RANDOM};
+use crate::members::roster::Roster;
+use crate::members::sweep;
+use crate::members::sweep::inquiry;
 use crate::report::{MemberStatus, SCHEMA_VERSION, VerifyReport};
-use crate::roll::inquiry;
-use crate::roster::Roster;
-use crate::sweep;
 use crate::world::FieldsSay;
 
 impl Engine {

@@ -9,15 +9,15 @@ use keyroll_keyring::{Key, KeyId, KeyState, Secret};
 use keyroll_rotation::{Candidate, Direction, Millis, Mode, Opening, Rotation, WorldConfiguration};
 
 use crate::clock::{calendar, millis};
+use crate::driver::hooks::Moment;
+use crate::driver::session::{Change, Session};
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::hooks::Moment;
 use crate::journal::{Body, HumanAction, Why};
 use crate::report::{Notice, Resumed};
 use crate::request::{RevokeRequest, StoreLeak};
-use crate::session::{Change, Session};
-use crate::stamp::{OpenRotation, StampBody};
 use crate::world;
+use crate::world::stamp::{OpenRotation, StampBody};
 
 impl Engine {
     /// What the machine is told of the world; a plan is made from the same.

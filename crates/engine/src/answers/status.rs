@@ -4,18 +4,18 @@ use keyroll_keyring::{KeyId, KeyState};
 use keyroll_rotation::gate::Answer;
 use keyroll_rotation::{Halt, Next, Rotation, Stage, Step};
 
+use crate::answers::explain::Names;
 use crate::clock::{calendar, millis, spoken};
+use crate::driver::session::Session;
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::explain::Names;
-use crate::fingerprints::Fingerprints;
 use crate::journal::Anchor;
 use crate::report::{
     KeyStatus, MemberStatus, NaysayerReport, Notice, Reach, RotationStatus, SCHEMA_VERSION, Status, StatusSource,
     StoreStatus, WaitReport, Who,
 };
-use crate::session::Session;
-use crate::stamp::{OpenRotation, StampBody};
+use crate::world::fingerprints::Fingerprints;
+use crate::world::stamp::{OpenRotation, StampBody};
 use crate::world::{self, Materials, StoreView};
 
 impl Session<'_> {

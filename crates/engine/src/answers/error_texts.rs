@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use keyroll_adapters::fleets::{BootId, MemberId};
 use keyroll_keyring::profile::{ErrorCause, ErrorPlace};
 
-use crate::effects::error_chain;
+use crate::answers::preflight::Checks;
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::preflight::Checks;
-use crate::sweep::{self, Listed};
+use crate::error::error_chain;
+use crate::members::sweep::{self, Listed};
 
 /// What the log of one run says.
 pub(crate) enum Said {

@@ -11,16 +11,16 @@ use keyroll_adapters::fleets::{
 use keyroll_rotation::gate::{EvidenceLevel, EvidenceRule, Gate, MemberKind, Observation, Sweep, Verdict};
 use keyroll_rotation::{Attempt, Event, MemberIndex, Millis, Mode, ReloadScope, Stage};
 
+use crate::answers::error_texts;
 use crate::assembly::Consumer;
 use crate::clock::millis;
+use crate::driver::hooks::Moment;
+use crate::driver::regression::Watched;
+use crate::driver::session::Session;
 use crate::error::EngineError;
-use crate::error_texts;
-use crate::hooks::Moment;
 use crate::journal::{Body, Completion, GateEvidence, GateOutcome, MemberProof};
-use crate::regression::Watched;
+use crate::members::sweep::{self, Listed, ReadSince, inquiry};
 use crate::report::Notice;
-use crate::session::Session;
-use crate::sweep::{self, Inquiry, Listed, ReadSince};
 
 /// How a member, or a whole fleet, came out of its reload.
 enum Back {
@@ -546,39 +546,6 @@ impl Session<'_> {
 
     fn stage_word(&self) -> &'static str {
         self.stage().map_or("none", crate::words::stage)
-    }
-}
-
-/// What a gate asks of a member, with the bytes of the keys that are in memory.
-pub(crate) fn inquiry<'a>(
-    engine: &'a crate::engine::Engine,
-    materials: &'a crate::world::Materials,
-    decoy: &'a keyroll_keyring::Key,
-    gate: &'a Gate,
-    read_since: Option<ReadSince<'a>>,
-    draining: Option<keyroll_keyring::KeyId>,
-) -> Inquiry<'a> {
-    let asked: std::collections::BTreeSet<_> =
-        gate.accepts.iter().chain(&gate.rejects).chain(&gate.mints).copied().collect();
-    let with_fingerprint =
-        |id: keyroll_keyring::KeyId| materials.get(id).map(|key| (key, engine.assembly.fingerprints.of(key.parts())));
-    let keys: Vec<_> = asked.iter().filter_map(|id| with_fingerprint(*id)).collect();
-    // Whatever a member mints with should be recognised, whether or not the gate asks for that key.
-    let open_only = materials
-        .ids()
-        .filter(|id| !asked.contains(id))
-        .filter(|id| gate.mints.is_some() || draining == Some(*id))
-        .filter_map(with_fingerprint)
-        .collect();
-    Inquiry {
-        keys,
-        open_only,
-        decoy,
-        witnesses: &engine.assembly.witnesses,
-        read_since,
-        rollout: None,
-        refused_replays: Some(gate),
-        concurrency: engine.assembly.policy.concurrency,
     }
 }
 

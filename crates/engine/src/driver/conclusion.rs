@@ -4,11 +4,11 @@ use keyroll_keyring::KeyId;
 use keyroll_rotation::{Direction, Mode, Stage};
 
 use crate::clock::{calendar, millis, spoken};
-use crate::drive::Stop;
+use crate::driver::drive::Stop;
+use crate::driver::session::Session;
 use crate::error::EngineError;
 use crate::outcome::{ExitKind, Outcome};
 use crate::report::{KeyRejected, NaysayerReport, WaitReport, Who};
-use crate::session::Session;
 
 /// Where the operator expects to end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -29,7 +29,7 @@ impl Session<'_> {
             return Err(error);
         }
         if let Err(error) = self.publish(None) {
-            self.caution(crate::effects::error_chain(&error));
+            self.caution(crate::error::error_chain(&error));
         }
         let outcome = match done {
             Ok(stop) => {

@@ -7,14 +7,14 @@ use keyroll_rotation::plan::{ClientImpact, Plan, Planned, PlannedLeaving, WaitsF
 use keyroll_rotation::{DrainRule, Millis, Mode, Stage};
 use serde::{Deserialize, Serialize};
 
-use crate::affected::{KeySessions, ending};
+use crate::answers::affected::{KeySessions, ending};
+use crate::answers::preflight::Sighting;
 use crate::clock::{calendar, millis};
-use crate::effects::gate_demand;
+use crate::driver::effects::gate_demand;
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::preflight::Sighting;
+use crate::members::sweep;
 use crate::report::SCHEMA_VERSION;
-use crate::sweep;
 use crate::world::{self, FieldsSay, StoreView};
 
 /// A plan, as `plan -o` writes it and `rotate PLAN` reads it.

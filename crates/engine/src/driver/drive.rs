@@ -16,16 +16,16 @@ use tracing::Instrument as _;
 
 use crate::assembly::Standby;
 use crate::clock::calendar;
-use crate::effects::error_chain;
+use crate::driver::session::{Ended, Session, Touched};
 use crate::error::EngineError;
+use crate::error::error_chain;
 use crate::journal::{Body, HumanAction};
-use crate::preflight::Lock;
+use crate::members::sweep;
 use crate::report::{Notice, Resumed, WaitReport};
+use crate::request::Lock;
 use crate::request::{Compromised, Patience, StoreLeak};
-use crate::session::{Ended, Session, Touched};
-use crate::stamp::{Asked, LastRotation, OpenRotation, PendingRequest, WeakEvidence};
-use crate::sweep;
 use crate::world::FieldsSay;
+use crate::world::stamp::{Asked, LastRotation, OpenRotation, PendingRequest, WeakEvidence};
 
 /// How far to go.
 #[derive(Clone, Copy, Debug)]

@@ -19,8 +19,8 @@ use keyroll_rotation::{MemberIndex, Millis};
 use crate::assembly::Consumer;
 use crate::clock::{Clock, millis};
 use crate::error::EngineError;
+use crate::members::roster::Roster;
 use crate::report::{MemberKey, MemberStatus};
-use crate::roster::Roster;
 
 /// What is asked of each member.
 pub(crate) struct Inquiry<'a> {
@@ -428,6 +428,37 @@ const REPLAYED: usize = 3;
 
 /// Up to so many members, each login is tried on every other member.
 const REPLAYED_ON_ALL: usize = 16;
+
+/// What a gate asks of a member, with the bytes of the keys that are in memory.
+pub(crate) fn inquiry<'a>(
+    engine: &'a crate::engine::Engine,
+    materials: &'a crate::world::Materials,
+    decoy: &'a Key,
+    gate: &'a Gate,
+    read_since: Option<ReadSince<'a>>,
+    draining: Option<KeyId>,
+) -> Inquiry<'a> {
+    let asked: BTreeSet<_> = gate.accepts.iter().chain(&gate.rejects).chain(&gate.mints).copied().collect();
+    let with_fingerprint = |id: KeyId| materials.get(id).map(|key| (key, engine.assembly.fingerprints.of(key.parts())));
+    let keys: Vec<_> = asked.iter().filter_map(|id| with_fingerprint(*id)).collect();
+    // Whatever a member mints with should be recognised, whether or not the gate asks for that key.
+    let open_only = materials
+        .ids()
+        .filter(|id| !asked.contains(id))
+        .filter(|id| gate.mints.is_some() || draining == Some(*id))
+        .filter_map(with_fingerprint)
+        .collect();
+    Inquiry {
+        keys,
+        open_only,
+        decoy,
+        witnesses: &engine.assembly.witnesses,
+        read_since,
+        rollout: None,
+        refused_replays: Some(gate),
+        concurrency: engine.assembly.policy.concurrency,
+    }
+}
 
 #[cfg(test)]
 mod tests {

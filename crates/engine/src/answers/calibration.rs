@@ -6,7 +6,7 @@ use keyroll_keyring::{Key, KeyId};
 use keyroll_rotation::WorldConfiguration;
 use keyroll_rotation::gate::{Ability, Answer, EvidenceLevel, EvidenceRule, MemberKind, Observation, Readiness};
 
-use crate::preflight::Checks;
+use crate::answers::preflight::Checks;
 use crate::report::MemberStatus;
 
 /// What one member showed when the probe was calibrated.
@@ -243,7 +243,6 @@ fn level_words(level: Option<EvidenceLevel>) -> &'static str {
     }
 }
 
-const PROBE_OR_WEAK: &str =
-    "a `probe` that tells good sessions from bad ones, or go on with weaker proof by name, for this rotation: `keyroll rotate --evidence weak`";
+const PROBE_OR_WEAK: &str = "a `probe` that tells good sessions from bad ones, or go on with weaker proof by name, for this rotation: `keyroll rotate --evidence weak`";
 const NAME_WEAK: &str = "add `evidence.log`, or go on with weaker proof by name: `keyroll rotate --evidence weak`";
 const WEAK_IS_NAMED: &str = "weak evidence was asked for by name; the record says so";

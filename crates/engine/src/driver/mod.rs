@@ -1,0 +1,18 @@
+//! The loop that carries a rotation out: takes the lock, asks the machine what is next, does it, records it, and may die anywhere.
+//!
+//! A [`session`] is one process that holds the lock; nothing here writes to a store without one.
+
+pub(crate) mod conclusion;
+pub(crate) mod drive;
+pub(crate) mod effects;
+pub(crate) mod ending;
+pub(crate) mod hooks;
+pub(crate) mod interrupt;
+pub(crate) mod opening;
+pub(crate) mod regression;
+pub(crate) mod requests;
+pub(crate) mod retry;
+pub(crate) mod roll;
+pub(crate) mod session;
+pub(crate) mod state;
+pub(crate) mod window;
