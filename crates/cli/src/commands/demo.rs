@@ -75,7 +75,7 @@ async fn with_keyroll(args: &DemoArgs, program: &Path, console: Console, view: &
     let yaml = scene.keyroll_yaml(&Described { name: "demo", program, subcommand: REPLICA, escrow: "1h" });
     let file = scene.folder().join("keyroll.yaml");
     std::fs::write(&file, &yaml).map_err(|err| Failure::from_error(Exit::Failed, &err))?;
-    let config = SessionKey::load(&file).map_err(|err| super::lint::config_failure(&err))?;
+    let config = SessionKey::load(&file).map_err(|err| super::setup::config_failure(&err))?;
     let state_dir = scene.folder().join("state");
     let supervisor = Arc::new(ByKeyroll { fleet: fleet_of(&config, &state_dir)? });
 
@@ -89,7 +89,7 @@ async fn with_keyroll(args: &DemoArgs, program: &Path, console: Console, view: &
     let engine = Engine::new(assembly, &state_dir, operator).with_observer(Arc::clone(view) as Arc<dyn Observer>);
     let outcome = engine.rotate(RotateRequest::default()).await;
     view.finish();
-    let outcome = outcome.map_err(|err| super::drive::engine_failure(&err, console))?;
+    let outcome = outcome.map_err(|err| super::refusal::engine_failure(&err, console))?;
     if outcome.exit != ExitKind::Done {
         return Err(Failure::new(Exit::Failed, format!("the rotation did not come to its end: {}", outcome.summary)));
     }

@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 
-use keyroll_engine::config::LoadError;
 use keyroll_engine::lint::Severity;
 use keyroll_keyring::profile::SourceFile;
 use serde::Serialize;
@@ -45,16 +44,6 @@ pub(crate) fn run(args: &LintArgs, global: &Global, console: Console) -> Result<
     // A note is worth knowing, and nothing has to change.
     let harmless = findings.iter().all(|finding| finding.severity == Severity::Note);
     Ok(if harmless { Exit::Done } else { Exit::Failed })
-}
-
-/// A configuration that can't be read, every mistake with its place.
-pub(crate) fn config_failure(err: &LoadError) -> Failure {
-    match err {
-        LoadError::Invalid(errors) => Failure::new(Exit::Usage, format!("the configuration is not valid\n{errors}")),
-        other => {
-            Failure::from_error(Exit::Usage, other).next("write one with `keyroll init`, or name it with --config")
-        }
-    }
 }
 
 /// The project's files that configure sessions. Keys may stand in them, so nothing of their content is ever printed.

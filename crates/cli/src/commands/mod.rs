@@ -8,6 +8,7 @@ mod lint;
 mod plan;
 mod preflight;
 mod record;
+mod refusal;
 mod setup;
 mod simulate;
 mod status;

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use keyroll_engine::PlanDocument;
 
-use super::drive::{engine_failure, planned_mode};
+use super::drive::planned_mode;
+use super::refusal::engine_failure;
 use super::setup::{Setup, block_on};
 use crate::args::{Global, PlanArgs};
 use crate::exit::Exit;

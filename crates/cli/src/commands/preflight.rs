@@ -2,15 +2,15 @@
 
 use std::sync::Arc;
 
-use anstyle::{AnsiColor, Style};
-use keyroll_engine::{Check, Colour, PreflightReport, VerifyReport};
+use keyroll_engine::{PreflightReport, VerifyReport};
 
-use super::drive::engine_failure;
+use super::refusal::engine_failure;
 use super::setup::{Setup, block_on};
 use crate::args::Global;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::Console;
+use crate::output::checks::checks;
 use crate::output::view::View;
 
 pub(crate) fn preflight(global: &Global, console: Console) -> Result<Exit, Failure> {
@@ -42,31 +42,4 @@ fn text(report: &PreflightReport) -> String {
 fn verify_text(report: &VerifyReport) -> String {
     let verdict = if report.passed() { "verified" } else { "not verified" };
     format!("{}{verdict}\n", checks(&report.checks))
-}
-
-/// The checks, worst last, so that they stand at the prompt.
-pub(crate) fn checks(checks: &[Check]) -> String {
-    let mut sorted: Vec<&Check> = checks.iter().collect();
-    sorted.sort_by_key(|check| match check.colour {
-        Colour::Green => 0,
-        Colour::Advice => 1,
-        Colour::Unknown => 2,
-        Colour::Red => 3,
-    });
-    let mut text = String::new();
-    for check in sorted {
-        let (mark, colour) = match check.colour {
-            Colour::Green => ("ok      ", AnsiColor::Green),
-            Colour::Advice => ("note    ", AnsiColor::Blue),
-            Colour::Unknown => ("unknown ", AnsiColor::Yellow),
-            Colour::Red => ("FAILED  ", AnsiColor::Red),
-        };
-        let style = Style::new().fg_color(Some(colour.into()));
-        let object = check.object.as_deref().map(|object| format!(" [{object}]")).unwrap_or_default();
-        text.push_str(&format!("{style}{mark}{style:#}{}{object}: {}\n", check.name, check.found));
-        if let Some(fix) = &check.fix {
-            text.push_str(&format!("        fix: {fix}\n"));
-        }
-    }
-    text
 }

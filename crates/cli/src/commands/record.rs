@@ -5,7 +5,7 @@ use std::sync::Arc;
 use keyroll_engine::journal::audit::{self, AuditVerdict};
 use keyroll_engine::journal::{self, Ending, HistoryRow, JournalReader};
 
-use super::drive::engine_failure;
+use super::refusal::engine_failure;
 use super::setup::{Setup, block_on};
 use crate::args::{self, AuditCommand, Global};
 use crate::exit::Exit;

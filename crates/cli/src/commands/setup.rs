@@ -4,7 +4,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use keyroll_engine::config::SessionKey;
+use keyroll_engine::config::{LoadError, SessionKey};
 use keyroll_engine::{Engine, InterruptSender, Operator, interrupt};
 
 use crate::args::Global;
@@ -67,7 +67,17 @@ impl Stop {
 
 /// Reads and checks the configuration file; its errors show the place.
 pub(crate) fn load_config(global: &Global) -> Result<SessionKey, Failure> {
-    SessionKey::load(&global.config).map_err(|err| super::lint::config_failure(&err))
+    SessionKey::load(&global.config).map_err(|err| config_failure(&err))
+}
+
+/// A configuration that can't be read, every mistake with its place.
+pub(crate) fn config_failure(err: &LoadError) -> Failure {
+    match err {
+        LoadError::Invalid(errors) => Failure::new(Exit::Usage, format!("the configuration is not valid\n{errors}")),
+        other => {
+            Failure::from_error(Exit::Usage, other).next("write one with `keyroll init`, or name it with --config")
+        }
+    }
 }
 
 /// Runs `work` to its end.

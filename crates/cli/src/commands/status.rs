@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::drive::engine_failure;
+use super::refusal::engine_failure;
 use super::setup::{Setup, block_on};
 use crate::args::{Global, StatusArgs};
 use crate::exit::Exit;

@@ -3,6 +3,7 @@
 //! No other module prints. So there is one place that decides about colour, terminals and JSON, and one place to search
 //! for what could leak.
 
+pub(crate) mod checks;
 pub(crate) mod table;
 pub(crate) mod view;
 
