@@ -16,6 +16,14 @@ use crate::args::Format;
 pub(crate) struct View {
     console: Console,
     kind: Kind,
+    said: Mutex<Said>,
+}
+
+/// What was said last of what is done again and again while something is waited for.
+#[derive(Default)]
+struct Said {
+    doing: String,
+    swept: String,
 }
 
 enum Kind {
@@ -66,7 +74,7 @@ impl View {
         } else {
             Kind::Lines { last_wait: Mutex::new(String::new()) }
         };
-        Self { console, kind }
+        Self { console, kind, said: Mutex::default() }
     }
 
     /// Clears the live picture, so that the result stands alone.
@@ -74,6 +82,17 @@ impl View {
         if let Kind::Live { bar, .. } = &self.kind {
             bar.finish_and_clear();
         }
+    }
+
+    /// Whether `text` is news, which it is not if the same was said when it was last done.
+    fn is_news(&self, text: &str, last: impl FnOnce(&mut Said) -> &mut String) -> bool {
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = last(&mut said);
+        let news = last != text;
+        if news {
+            text.clone_into(last);
+        }
+        news
     }
 
     /// A line that stays.
@@ -109,6 +128,7 @@ impl Observer for View {
                     Direction::Forward => "",
                     Direction::Back => ", going back",
                 };
+                *self.said.lock().unwrap_or_else(PoisonError::into_inner) = Said::default();
                 self.line(&format!("stage {}{back}", words::stage(*stage)));
             }
             Notice::Doing { what } => {
@@ -116,16 +136,21 @@ impl Observer for View {
                     picture.wait(None);
                     bar.set_message(what.clone());
                 }
-                self.line(&format!("  {what}"));
+                if self.is_news(what, |said| &mut said.doing) {
+                    self.line(&format!("  {what}"));
+                }
             }
             Notice::Reloading { member, done, of } => {
                 self.line(&format!("  reloading {member} ({} of {of})", done + 1));
             }
             Notice::Swept { gate, proven, of, unproven } => {
-                self.line(&format!("  gate {}: {proven} of {of} proven", words::gate(*gate)));
+                let mut text = format!("  gate {}: {proven} of {of} proven", words::gate(*gate));
                 for member in unproven {
                     let name = member.member.as_deref().or(member.consumer.as_deref()).unwrap_or("the fleet");
-                    self.line(&format!("    {name}: {}", member.why));
+                    text.push_str(&format!("\n    {name}: {}", member.why));
+                }
+                if self.is_news(&text, |said| &mut said.swept) {
+                    self.line(&text);
                 }
             }
             Notice::Waiting(wait) => {

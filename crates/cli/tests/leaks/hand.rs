@@ -73,7 +73,7 @@ fn generated(lab: &Lab<'_>) -> Result<(), Failed> {
     let key = fs::read(&file)?;
     {
         let mut seen = lab.watch.seen();
-        seen.keys.learn("a key that was generated into a file", &key);
+        seen.learn_generated("a key that was generated into a file", &key);
         seen.exempt(ByDesign::Generated, &file, &key);
     }
     lab.keyroll(&["key", "generate", "--output", &file])?.exits(&[64])?;

@@ -219,7 +219,7 @@ impl Running<'_> {
             seen.text(format!("what `{what}` said on standard error"), &output.stderr);
             let stdout = format!("what `{what}` said on standard output");
             if name == "key generate" && output.status.success() {
-                seen.keys.learn("a generated key", &output.stdout);
+                seen.learn_generated("a generated key", &output.stdout);
                 seen.exempt(ByDesign::Generated, stdout, &output.stdout);
             } else {
                 seen.text(stdout, &output.stdout);

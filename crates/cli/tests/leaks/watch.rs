@@ -208,6 +208,14 @@ impl Seen {
         }
     }
 
+    /// Learns what `key generate` made: a key as text, or a ring file with a key in it.
+    pub(crate) fn learn_generated(&mut self, name: &str, content: &[u8]) {
+        match serde_json::from_slice::<Value>(content) {
+            Ok(ring @ Value::Object(_)) => self.learn_from_json(name, &ring),
+            _ => self.keys.learn(name, content),
+        }
+    }
+
     fn learn_from_json(&mut self, name: &str, document: &Value) {
         match document {
             Value::Object(fields) => {

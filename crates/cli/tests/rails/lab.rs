@@ -135,7 +135,7 @@ impl Lab {
             let output = child.stderr.take().ok_or("the rotation has no output")?;
             let mut said = Vec::new();
             let came = BufReader::new(output).lines().map_while(Result::ok).any(|line| {
-                let comes = line.starts_with(&format!("stage {stage} ("));
+                let comes = line.trim_end() == format!("stage {stage}");
                 said.push(line);
                 comes
             });

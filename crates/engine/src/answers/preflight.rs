@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use keyroll_adapters::Timestamp;
+use keyroll_adapters::fleets::MemberState;
 use keyroll_adapters::stores::SwapStrength;
 use keyroll_keyring::profile::{Contention, Slots};
 use keyroll_keyring::{Fields, KeyId};
@@ -292,8 +293,10 @@ impl Engine {
                     checks.unknown("members.list", object, error_chain(&error), "mend what lists the members");
                 }
                 Ok(listed) => {
-                    members += listed.len();
-                    match (listed.len(), consumer.declared) {
+                    // A process that is down is nobody to a gate either.
+                    let there = listed.iter().filter(|member| member.state != MemberState::Down).count();
+                    members += there;
+                    match (there, consumer.declared) {
                         (0, Declared::Populated) => {
                             checks.red(
                                 "members.list",

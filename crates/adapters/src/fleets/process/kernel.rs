@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, Signal, WaitOptions};
+use rustix::time::{ClockId, clock_gettime};
 use serde::{Deserialize, Serialize};
 
 /// One process of this machine run.
@@ -75,14 +76,20 @@ impl Identity {
 
     /// When it started, in milliseconds since the Unix epoch, rounded down so that it is never later than the truth.
     pub(super) fn started_at(self) -> Option<u64> {
-        let booted_at: u64 = fs::read_to_string("/proc/stat")
-            .ok()?
-            .lines()
-            .find_map(|line| line.strip_prefix("btime ")?.trim().parse().ok())?;
+        // Between the two readings time passes, so that the difference is never too large.
+        let now = milliseconds(ClockId::Realtime)?;
+        let booted_at = now.checked_sub(milliseconds(ClockId::Boottime)?)?;
         let after_boot = self.start.saturating_mul(1000) / rustix::param::clock_ticks_per_second().max(1);
-        // The kernel tells its own boot time in whole seconds, and by a clock that may have been set meanwhile.
-        Some((booted_at * 1000 + after_boot).saturating_sub(1000))
+        // Both readings lost a part of a millisecond.
+        Some((booted_at + after_boot).saturating_sub(1))
     }
+}
+
+/// What a clock of the kernel shows.
+fn milliseconds(clock: ClockId) -> Option<u64> {
+    let time = clock_gettime(clock);
+    let seconds = u64::try_from(time.tv_sec).ok()?;
+    Some(seconds * 1000 + u64::try_from(time.tv_nsec).ok()? / 1_000_000)
 }
 
 impl Stat {
