@@ -54,8 +54,9 @@ fn mint(
 
 fn open(args: &CodecArgs, source: &KeySource, token: &str, console: Console) -> Result<Exit, Failure> {
     let codec = build(args)?;
+    let material = secrets::read_key(source, args.encoding)?;
     let token = secrets::read_line(token)?;
-    let key = Key::single(named(&token), secrets::read_key(source, args.encoding)?);
+    let key = Key::single(named(&token), material);
     let opened = codec.open(&[&key], &token, super::now()).map_err(refused)?;
     let payload = String::from_utf8_lossy(opened.payload.expose());
     console.result(
@@ -76,10 +77,11 @@ fn reseal(
     console: Console,
 ) -> Result<Exit, Failure> {
     let codec = build(args)?;
-    let token = secrets::read_line(token)?;
-    let from = Key::single(named(&token), secrets::read_key(source, args.encoding)?);
+    let from = secrets::read_key(source, args.encoding)?;
     let to_source = KeySource { key_file: Some(to_key_file.to_owned()), key_env: None };
     let to = Key::single(to_id, secrets::read_key(&to_source, args.encoding)?);
+    let token = secrets::read_line(token)?;
+    let from = Key::single(named(&token), from);
     let sealed = codec.reseal(&[&from], &to, &token, super::now()).map_err(|err| match err {
         ResealError::Open(err) => refused(err),
         err => Failure::from_error(Exit::Failed, &err),
