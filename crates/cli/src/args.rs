@@ -112,7 +112,7 @@ pub(crate) enum Command {
 /// Why something is done, for the audit record.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Reasons {
-    /// Why, in the auditors' words [default: scheduled]
+    /// Why, in the auditors' words [default: scheduled, for `revoke` compromise]
     #[arg(long, value_enum, value_name = "WHY")]
     pub(crate) reason: Option<Reason>,
     /// The ticket that asks for it

@@ -123,7 +123,7 @@ fn the_reference_of_commands_names_every_command_and_every_option() {
 }
 
 #[test]
-fn every_complete_configuration_is_taken() {
+fn every_complete_configuration_is_taken_and_its_simulation_comes_to_an_end() {
     let mut checked = 0;
     for page in pages() {
         for block in page.blocks(&["yaml"]) {
@@ -133,6 +133,8 @@ fn every_complete_configuration_is_taken() {
                 if let Err(errors) = SessionKey::parse(&block.text, Path::new("keyroll.yaml")) {
                     panic!("{}, the block in line {}:\n{errors}", page.name, block.line);
                 }
+                let said = simulate(&block.text);
+                assert!(said.is_ok(), "{}, the block in line {}:\n{}", page.name, block.line, said.unwrap_err());
             }
         }
     }
@@ -406,6 +408,22 @@ fn options(help: &str) -> BTreeSet<String> {
         // An option that may be repeated is followed by dots.
         .map(|word| word.trim_end_matches([',', '.']).to_owned())
         .collect()
+}
+
+/// Ten simulated rotations of a configuration, with trouble.
+fn simulate(yaml: &str) -> Result<(), String> {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("keyroll.yaml");
+    std::fs::write(&config, yaml).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_keyroll"))
+        .args(["simulate", "--chaos", "--runs", "10", "--config"])
+        .arg(&config)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    let tail: Vec<&str> = said.lines().rev().take(5).collect();
+    if output.status.success() { Ok(()) } else { Err(tail.join("\n")) }
 }
 
 fn help(path: &[String]) -> String {

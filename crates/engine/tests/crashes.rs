@@ -3,7 +3,10 @@
 mod support;
 
 use keyroll_engine::journal::{JournalReader, audit};
-use keyroll_engine::{ExitKind, RotateRequest};
+use keyroll_engine::{
+    Compromised, ExitKind, Overrides, Patience, RevokeRequest, RollbackRequest, RotateRequest, StoreLeak, Why,
+};
+use keyroll_rotation::{Mode, Stage};
 use support::{FIRST_KEY, Fate, World, fate, folder};
 
 /// Kills a rotation at the n-th point (and again at the n-th point of the run that takes it up), until it ends.
@@ -61,6 +64,76 @@ async fn a_driver_killed_at_any_point_is_taken_up_and_loses_nobody() {
 #[tokio::test(start_paused = true)]
 async fn a_driver_killed_twice_in_a_row_is_taken_up_and_loses_nobody() {
     every_point(2).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_that_is_killed_and_asked_again_ends_no_other_key() {
+    let mut point = 0;
+    loop {
+        let dir = folder();
+        let world = World::new(2);
+        world.engine(dir.path()).rotate(until(Stage::Promoting)).await.unwrap();
+        let engine = world.doomed(dir.path(), point);
+        let Fate::Killed(at) = fate(async move { engine.revoke(leaked(Compromised::New)).await }).await else { break };
+        // At the last points nothing is open any more, and there is no new key that could be named.
+        if !at.starts_with("-/") && !world.stamp()["lock"].is_null() {
+            let outcome = world.engine(dir.path()).revoke(leaked(Compromised::New)).await;
+            let outcome = outcome.unwrap_or_else(|error| panic!("killed at `{at}` (point {point}): {error:?}"));
+            assert_eq!(outcome.exit, ExitKind::Done, "killed at `{at}` (point {point}): {outcome:?}");
+        }
+        assert!(
+            world.accepted_somewhere(FIRST_KEY.as_bytes()),
+            "killed at `{at}` (point {point}): the sound key ended"
+        );
+        assert_eq!(world.stamp()["ledger"]["highest"], 2, "killed at `{at}` (point {point}): a third key was made");
+        point += SAMPLE;
+    }
+    assert!(point > SAMPLE * 3, "a revocation has fewer points than it had: {point}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leaked_key_dies_also_where_a_killed_rollback_was_on_its_way_back_to_it() {
+    let mut point = 0;
+    loop {
+        let dir = folder();
+        let world = World::new(2);
+        world.engine(dir.path()).rotate(until(Stage::Accepting)).await.unwrap();
+        let engine = world.doomed(dir.path(), point);
+        let Fate::Killed(at) = fate(async move { engine.rollback(back()).await }).await else { break };
+        let outcome = world.engine(dir.path()).revoke(leaked(Compromised::Old)).await;
+        let outcome = outcome.unwrap_or_else(|error| panic!("killed at `{at}` (point {point}): {error:?}"));
+        assert_eq!(outcome.exit, ExitKind::Done, "killed at `{at}` (point {point}): {outcome:?}");
+        assert!(
+            !world.accepted_somewhere(FIRST_KEY.as_bytes()),
+            "killed at `{at}` (point {point}): the leaked key lives"
+        );
+        point += SAMPLE;
+    }
+    assert!(point > SAMPLE * 3, "a rollback has fewer points than it had: {point}");
+}
+
+fn until(stage: Stage) -> RotateRequest {
+    RotateRequest { until: Some(stage), ..RotateRequest::default() }
+}
+
+fn back() -> RollbackRequest {
+    RollbackRequest {
+        key_from: None,
+        patience: Patience::Forever,
+        overrides: Overrides::default(),
+        why: Why::default(),
+    }
+}
+
+fn leaked(compromised: Compromised) -> RevokeRequest {
+    RevokeRequest {
+        mode: Mode::HardCutover,
+        compromised,
+        store: StoreLeak::Excluded,
+        patience: Patience::Forever,
+        overrides: Overrides::default(),
+        why: Why::default(),
+    }
 }
 
 /// Every point with `KEYROLL_TEST_DEPTH=full`; otherwise one in a few, so that each stage and each kind of point is met.

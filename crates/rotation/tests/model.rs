@@ -85,10 +85,13 @@ impl Case {
             Expect::Refuted => 1,
             Expect::Holds(_) => 2,
         };
-        let builder = world.checker().threads(threads).timeout(Duration::from_secs(7_200));
+        let builder = world.checker().threads(threads).timeout(LIMIT);
         let checker = builder.finish_when(HasDiscoveries::AnyFailures).spawn_bfs().join();
         let states = checker.unique_state_count();
         let counterexample = ALWAYS.iter().find_map(|property| checker.discovery(property));
+        if began.elapsed() >= LIMIT {
+            return Err(format!("not all of it was searched within {} s: {states} states", LIMIT.as_secs()));
+        }
         let took = began.elapsed().as_secs_f32();
         match (expect, counterexample) {
             (Expect::Refuted, Some(path)) => {
@@ -377,3 +380,6 @@ const FORWARD: &str = "a rotation finishes";
 const BACK: &str = "a rollback finishes";
 const DISTURBED: &str = "a rotation finishes after a foreign write";
 const ALWAYS: [&str; 3] = [INVARIANTS, EXPLAINED, FINISHABLE];
+
+/// A search that takes longer has not been made, whatever it found until then.
+const LIMIT: Duration = Duration::from_secs(7_200);

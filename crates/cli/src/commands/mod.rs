@@ -18,6 +18,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use clap::CommandFactory as _;
+use keyroll_engine::config::Period;
 use keyroll_keyring::UnixTime;
 
 use crate::args::{Cli, Command};
@@ -81,6 +82,5 @@ fn duration(text: &str) -> Result<Duration, Failure> {
     let invalid = |reason: String| {
         Failure::new(Exit::Usage, format!("`{text}` is not a duration: {reason}")).next("write it like 90s, 15m or 3h")
     };
-    let span: jiff::SignedDuration = text.parse().map_err(|err: jiff::Error| invalid(err.to_string()))?;
-    Duration::try_from(span).map_err(|_| invalid("it is negative".to_owned()))
+    Period::parse(text).map(Period::std).map_err(|err| invalid(err.to_string()))
 }

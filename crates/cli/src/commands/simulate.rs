@@ -87,7 +87,10 @@ fn show(args: &SimulateArgs, members: usize, totals: &Totals, seconds: f64, cons
 fn loss(args: &SimulateArgs, seed: u64, members: usize, scenario: &Scenario, console: Console) -> Exit {
     let story = simulation::replay(seed, scenario);
     let (lines, broken) = match &story {
-        Ok(report) => (report.story.clone(), report.broken.as_ref().map(|broken| format!("{broken:?}"))),
+        Ok(report) => {
+            let broken = report.broken.as_ref();
+            (report.story.clone(), broken.map(|broken| format!("{}: {}", broken.invariant, broken.reason)))
+        }
         Err(err) => (vec![err.to_string()], None),
     };
     let broken = broken.unwrap_or_else(|| "the run could not be told again".to_owned());

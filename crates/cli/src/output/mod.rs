@@ -7,12 +7,13 @@ pub(crate) mod checks;
 pub(crate) mod table;
 pub(crate) mod view;
 
-use std::io::{IsTerminal, Write};
+use std::io::{self, IsTerminal, Write};
 
 use keyroll_keyring::Secret;
 use serde::Serialize;
 
 use crate::args::Format;
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::logs::Logs;
 
@@ -43,33 +44,42 @@ impl Console {
     pub(crate) fn result(&self, text: &str, document: &impl Serialize) {
         match self.format {
             Format::Text => self.text(text),
-            Format::Json => self.document(document),
+            Format::Json => match serde_json::to_string(document) {
+                Ok(line) => self.text(&line),
+                Err(err) => self.lost(&err),
+            },
         }
     }
 
     /// Text on standard output, whatever the format: for what is itself a document (a manual page, a key).
     pub(crate) fn text(&self, text: &str) {
-        let mut out = anstream::stdout().lock();
-        // A reader that went away (`| head`) is not an error of ours.
-        let _ = out.write_all(text.as_bytes());
-        if !text.ends_with('\n') {
-            let _ = out.write_all(b"\n");
+        if let Err(err) = put(text) {
+            self.lost(&err);
         }
-        let _ = out.flush();
     }
 
     /// A key, on standard output, byte for byte. Only `key generate` calls this.
     pub(crate) fn secret(&self, secret: &Secret) {
-        let mut out = std::io::stdout().lock();
-        let _ = out.write_all(secret.expose());
-        let _ = out.write_all(b"\n");
-        let _ = out.flush();
+        let mut out = io::stdout().lock();
+        let written = out.write_all(secret.expose()).and_then(|()| out.write_all(b"\n")).and_then(|()| out.flush());
+        drop(out);
+        if let Err(err) = heard(written) {
+            self.lost(&err);
+        }
     }
 
-    /// One JSON document on one line of standard output.
+    /// The command is over, and what it found out did not get out: a half-written key or record must not look like a whole one.
+    fn lost(&self, err: &dyn std::fmt::Display) {
+        self.problem(&format!("error: the result can't be written to standard output: {err}"));
+        std::process::exit(i32::from(Exit::Failed.code()));
+    }
+
+    /// One JSON document on one line of standard output, while a command still works. It does not stop for a reader that is lost.
     pub(crate) fn document(&self, document: &impl Serialize) {
         match serde_json::to_string(document) {
-            Ok(line) => self.text(&line),
+            Ok(line) => {
+                let _ = put(&line);
+            }
             Err(err) => self.problem(&format!("the result can't be written as JSON: {err}")),
         }
     }
@@ -113,7 +123,7 @@ impl Console {
 
     /// Whether a person sits before standard error.
     pub(crate) fn is_interactive(&self) -> bool {
-        self.format == Format::Text && std::io::stderr().is_terminal()
+        self.format == Format::Text && io::stderr().is_terminal()
     }
 
     /// Whether a picture can be drawn, and drawn over, on standard error.
@@ -123,9 +133,23 @@ impl Console {
 
     /// Whether a person sits before standard output.
     pub(crate) fn stdout_is_terminal(&self) -> bool {
-        std::io::stdout().is_terminal()
+        io::stdout().is_terminal()
     }
 }
 
 /// The version of every JSON document that the command line prints; it grows when a field changes its meaning.
 pub(crate) const SCHEMA_VERSION: u32 = 1;
+
+fn put(text: &str) -> io::Result<()> {
+    let mut out = anstream::stdout().lock();
+    let end: &[u8] = if text.ends_with('\n') { b"" } else { b"\n" };
+    heard(out.write_all(text.as_bytes()).and_then(|()| out.write_all(end)).and_then(|()| out.flush()))
+}
+
+/// A reader that went away (`| head`) is not an error of ours.
+fn heard(written: io::Result<()>) -> io::Result<()> {
+    match written {
+        Err(err) if err.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::{StreamExt as _, stream};
 use keyroll_keyring::KeyId;
 use keyroll_rotation::plan::ClientImpact;
 use keyroll_rotation::{Mode, WorldConfiguration};
@@ -85,12 +86,20 @@ impl Engine {
         keys: &BTreeSet<KeyId>,
         listed: &[Listed],
     ) -> Vec<KeySessions> {
-        let mut counts = Vec::new();
-        if let Some(witness) = &self.assembly.drain {
-            for one in listed {
-                counts.push((one, witness.read(&one.member).await.ok().flatten()));
+        let counts: Vec<_> = match &self.assembly.drain {
+            // An emergency waits for the slowest member, not for all of them in turn.
+            Some(witness) => {
+                stream::iter(listed.to_vec())
+                    .map(|one| async move {
+                        let counts = witness.read(&one.member).await.ok().flatten();
+                        (one, counts)
+                    })
+                    .buffered(self.assembly.policy.concurrency.max(1))
+                    .collect()
+                    .await
             }
-        }
+            None => Vec::new(),
+        };
         let bound = match self.assembly.policy.settings.max_lifetime {
             Some(lifetime) => format!("at most those that were issued in the last {}", span(lifetime.0)),
             None => "any that was ever issued, because no longest lifetime is declared".to_owned(),

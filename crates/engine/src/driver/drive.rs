@@ -373,14 +373,28 @@ impl Session<'_> {
 
     /// Takes one request, from elsewhere or from this very process.
     pub(crate) async fn take_request(&mut self, request: &PendingRequest) -> Result<(), EngineError> {
+        let revoked = self.stamp.open.as_ref().and_then(|open| open.revoked.as_ref());
+        if revoked == Some(&request.what) && self.stamp.unfinished().is_some() {
+            self.caution("this revocation is under way already, and goes on".to_owned());
+            return Ok(());
+        }
         for (action, event) in self.decisions(&request.what) {
-            let why = request.why.clone();
-            self.note_by(request.by.clone(), Body::Human { action, why })?;
-            if let Err(illegal) = self.try_apply(&event).await? {
+            // What is refused was not decided, and does not stand in the record as if it were.
+            if let Some(Err(illegal)) = self.machine().map(|machine| machine.apply(&event)) {
                 if !request.id.is_empty() {
                     // Who asked from elsewhere is not there to be told; who asked here gets it as the answer.
                     self.caution(format!("`{}` was refused: {}", request.what.words(), error_chain(&illegal)));
                 }
+                self.refused = Some(illegal);
+                continue;
+            }
+            // Recorded in the same step as what it does, so that a crash between the two can't ask twice.
+            if let (Event::Revoked(_), Some(open)) = (&event, &mut self.stamp.open) {
+                open.revoked = Some(request.what.clone());
+            }
+            let why = request.why.clone();
+            self.note_by(request.by.clone(), Body::Human { action, why })?;
+            if let Err(illegal) = self.try_apply(&event).await? {
                 self.refused = Some(illegal);
             }
         }
@@ -462,8 +476,11 @@ enum Watched {
 
 /// The keys that a person means by "old" and "new".
 pub(crate) fn old_and_new(machine: &Rotation) -> (KeyId, KeyId) {
-    // Once it is closed, the key "in use" is the one that came; a rollback exchanged the two.
-    let exchanged = machine.direction == Direction::Back || machine.stage == Stage::Escrow;
+    // Once it is closed, the key "in use" is the one that came. A rollback exchanged the two, unless the candidate was only withdrawn.
+    let exchanged = match machine.direction {
+        Direction::Forward => machine.stage == Stage::Escrow,
+        Direction::Back => machine.promotion_attempted,
+    };
     match exchanged {
         true => (machine.incoming, machine.outgoing),
         false => (machine.outgoing, machine.incoming),

@@ -17,7 +17,7 @@ use crate::journal::{Body, HumanAction, Why};
 use crate::report::{Notice, Resumed};
 use crate::request::{RevokeRequest, StoreLeak};
 use crate::world;
-use crate::world::stamp::{OpenRotation, StampBody};
+use crate::world::stamp::{Asked, OpenRotation, StampBody};
 
 impl Engine {
     /// What the machine is told of the world; a plan is made from the same.
@@ -109,6 +109,7 @@ impl Session<'_> {
             opened_by: engine.operator.name.clone(),
             why: why.clone(),
             plan_hash: engine.world_hash(&self.views),
+            revoked: leak.map(Asked::revoke),
         });
         if let Some(lock) = &mut self.stamp.lock {
             lock.rotation = id;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, stream};
 use keyroll_adapters::evidence::{RequestCounts, Traffic};
 use keyroll_adapters::fleets::{BootId, MemberId};
-use keyroll_rotation::Direction;
 use keyroll_rotation::gate::MemberKind;
+use keyroll_rotation::{Direction, Stage};
 
 use crate::assembly::OnRegression;
 use crate::clock::{calendar, millis};
@@ -133,6 +133,10 @@ impl Session<'_> {
             });
         let baseline = always.failed_permille().unwrap_or(0);
         let share = users.failed_permille().unwrap_or(0);
+        // A cutover ends sessions on purpose, and whoever is still on a member that accepts a leaked key must not stay there.
+        if self.machine().is_some_and(|machine| machine.stage == Stage::CuttingOver) {
+            return Ok(users);
+        }
         if users.total < LEAST_REQUESTS || share <= baseline.saturating_add(watch.threshold_permille) {
             return Ok(users);
         }

@@ -49,6 +49,14 @@ impl Engine {
 
     /// Whether preflight passes and the plan still holds.
     async fn may_begin(&self, request: &RotateRequest) -> Result<(), EngineError> {
+        if request.overrides.accept_loss.is_some() || request.overrides.extend_drain.is_some() {
+            return Err(EngineError::RefusedBecause {
+                reason:
+                    "`--accept-loss` and `--extend-drain` decide about a drain, and no rotation is open; nothing was \
+                         changed: rotate without them, and give them to `keyroll complete` when it drains"
+                        .into(),
+            });
+        }
         let rule = request.overrides.evidence.unwrap_or(self.assembly.policy.settings.evidence);
         let report = self.preflight_checks(request.mode, Lock::Asked, rule).await;
         if !report.passed() {
@@ -100,7 +108,7 @@ impl Engine {
 
     /// Ends a compromised key.
     pub async fn revoke(&self, request: RevokeRequest) -> Result<Outcome, EngineError> {
-        let asked = Asked::Revoke { mode: request.mode, compromised: request.compromised, store: request.store };
+        let asked = Asked::revoke(&request);
         if let Some(holder) = self.living_holder().await? {
             return self.leave(asked, request.why, holder).await;
         }

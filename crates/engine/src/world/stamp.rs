@@ -11,7 +11,7 @@ use keyroll_rotation::{Epoch, Rotation, RotationId, Stage};
 use serde::{Deserialize, Serialize};
 
 use crate::journal::{Anchor, Why};
-use crate::request::{Compromised, Overrides, StoreLeak};
+use crate::request::{Compromised, Overrides, RevokeRequest, StoreLeak};
 use crate::world::lock::LockHolder;
 
 /// What a stamp says.
@@ -78,6 +78,9 @@ pub(crate) struct OpenRotation {
     pub(crate) why: Why,
     /// The hash of the world for which it was planned.
     pub(crate) plan_hash: String,
+    /// The revocation that it carries out. Asked again in the same words it is the same one: "old" and "new" mean other keys by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) revoked: Option<Asked>,
 }
 
 /// The last rotation that was closed.
@@ -270,6 +273,11 @@ impl Asked {
             }
             Self::ReloadLaggards {} => "reload --laggards".into(),
         }
+    }
+
+    /// A revocation as something that can be asked of a driver.
+    pub(crate) fn revoke(request: &RevokeRequest) -> Self {
+        Self::Revoke { mode: request.mode, compromised: request.compromised, store: request.store }
     }
 
     /// The overrides as something that can be asked of a driver, if there are any.

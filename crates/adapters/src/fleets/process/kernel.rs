@@ -77,20 +77,22 @@ impl Identity {
     /// When it started, in milliseconds since the Unix epoch, rounded down so that it is never later than the truth.
     pub(super) fn started_at(self) -> Option<u64> {
         // Between the two readings time passes, so that the difference is never too large.
-        let now = milliseconds(ClockId::Realtime)?;
-        let booted_at = now.checked_sub(milliseconds(ClockId::Boottime)?)?;
-        let after_boot = self.start.saturating_mul(1000) / rustix::param::clock_ticks_per_second().max(1);
-        // Both readings lost a part of a millisecond.
-        Some((booted_at + after_boot).saturating_sub(1))
+        let now = nanoseconds(ClockId::Realtime)?;
+        let booted_at = now.checked_sub(nanoseconds(ClockId::Boottime)?)?;
+        let after_boot =
+            u128::from(self.start) * 1_000_000_000 / u128::from(rustix::param::clock_ticks_per_second().max(1));
+        u64::try_from((booted_at + after_boot) / TICK.as_nanos() * TICK.as_millis()).ok()
     }
 }
 
 /// What a clock of the kernel shows.
-fn milliseconds(clock: ClockId) -> Option<u64> {
+fn nanoseconds(clock: ClockId) -> Option<u128> {
     let time = clock_gettime(clock);
-    let seconds = u64::try_from(time.tv_sec).ok()?;
-    Some(seconds * 1000 + u64::try_from(time.tv_nsec).ok()? / 1_000_000)
+    Some(u128::try_from(time.tv_sec).ok()? * 1_000_000_000 + u128::try_from(time.tv_nsec).ok()?)
 }
+
+/// Nothing finer is known of a start.
+const TICK: Duration = Duration::from_millis(10);
 
 impl Stat {
     /// What the kernel says of `pid` now.
