@@ -97,7 +97,8 @@ pub(crate) fn identify(
     let Some(fingerprint) = fingerprints.of(parts) else {
         let mut weak = ledger.weak();
         return match (weak.next(), weak.next()) {
-            (Some(only), None) => Identity::Known(only.id),
+            // Where its bytes are at hand, other bytes are another key.
+            (Some(only), None) if materials.get(only.id).is_none() => Identity::Known(only.id),
             _ => Identity::Unknown(None),
         };
     };
