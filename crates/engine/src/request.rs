@@ -55,10 +55,11 @@ pub enum WindowRule {
 }
 
 /// How long a command waits at gates and drains.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[expect(clippy::exhaustive_enums, reason = "complete: endless, bounded or not at all")]
 pub enum Patience {
     /// Until it is done; each wait says what it waits for.
+    #[default]
     Forever,
     /// At most this long in all.
     For(Duration),
@@ -79,8 +80,8 @@ pub struct Overrides {
 }
 
 /// `complete`.
-#[derive(Clone, Debug)]
-#[expect(clippy::exhaustive_structs, reason = "callers fill it in")]
+#[derive(Clone, Debug, Default)]
+#[expect(clippy::exhaustive_structs, reason = "callers fill it in with `..Default::default()`")]
 pub struct CompleteRequest {
     /// How long to wait.
     pub patience: Patience,
@@ -91,7 +92,8 @@ pub struct CompleteRequest {
 }
 
 /// `rollback`.
-#[expect(clippy::exhaustive_structs, reason = "callers fill it in")]
+#[derive(Default)]
+#[expect(clippy::exhaustive_structs, reason = "callers fill it in with `..Default::default()`")]
 pub struct RollbackRequest {
     /// `--key-from`: the operator's own copy of the old key, as the profile encodes it; checked by fingerprint, and taken
     /// without a newline at its end where it is the right key without it.

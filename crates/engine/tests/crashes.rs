@@ -3,11 +3,9 @@
 mod support;
 
 use keyroll_engine::journal::{JournalReader, audit};
-use keyroll_engine::{
-    Compromised, ExitKind, Overrides, Patience, RevokeRequest, RollbackRequest, RotateRequest, StoreLeak, Why,
-};
+use keyroll_engine::{Compromised, ExitKind, RollbackRequest, RotateRequest};
 use keyroll_rotation::{Mode, Stage};
-use support::{FIRST_KEY, Fate, World, fate, folder};
+use support::{FIRST_KEY, Fate, World, fate, folder, revoke, until};
 
 /// Kills a rotation at the n-th point (and again at the n-th point of the run that takes it up), until it ends.
 async fn killed_at(point: usize, kills: usize) -> Option<String> {
@@ -74,10 +72,14 @@ async fn a_revocation_that_is_killed_and_asked_again_ends_no_other_key() {
         let world = World::new(2);
         world.engine(dir.path()).rotate(until(Stage::Promoting)).await.unwrap();
         let engine = world.doomed(dir.path(), point);
-        let Fate::Killed(at) = fate(async move { engine.revoke(leaked(Compromised::New)).await }).await else { break };
+        let Fate::Killed(at) =
+            fate(async move { engine.revoke(revoke(Mode::HardCutover, Compromised::New)).await }).await
+        else {
+            break;
+        };
         // At the last points nothing is open any more, and there is no new key that could be named.
         if !at.starts_with("-/") && !world.stamp()["lock"].is_null() {
-            let outcome = world.engine(dir.path()).revoke(leaked(Compromised::New)).await;
+            let outcome = world.engine(dir.path()).revoke(revoke(Mode::HardCutover, Compromised::New)).await;
             let outcome = outcome.unwrap_or_else(|error| panic!("killed at `{at}` (point {point}): {error:?}"));
             assert_eq!(outcome.exit, ExitKind::Done, "killed at `{at}` (point {point}): {outcome:?}");
         }
@@ -99,8 +101,10 @@ async fn a_leaked_key_dies_also_where_a_killed_rollback_was_on_its_way_back_to_i
         let world = World::new(2);
         world.engine(dir.path()).rotate(until(Stage::Accepting)).await.unwrap();
         let engine = world.doomed(dir.path(), point);
-        let Fate::Killed(at) = fate(async move { engine.rollback(back()).await }).await else { break };
-        let outcome = world.engine(dir.path()).revoke(leaked(Compromised::Old)).await;
+        let Fate::Killed(at) = fate(async move { engine.rollback(RollbackRequest::default()).await }).await else {
+            break;
+        };
+        let outcome = world.engine(dir.path()).revoke(revoke(Mode::HardCutover, Compromised::Old)).await;
         let outcome = outcome.unwrap_or_else(|error| panic!("killed at `{at}` (point {point}): {error:?}"));
         assert_eq!(outcome.exit, ExitKind::Done, "killed at `{at}` (point {point}): {outcome:?}");
         assert!(
@@ -110,30 +114,6 @@ async fn a_leaked_key_dies_also_where_a_killed_rollback_was_on_its_way_back_to_i
         point += SAMPLE;
     }
     assert!(point > SAMPLE * 3, "a rollback has fewer points than it had: {point}");
-}
-
-fn until(stage: Stage) -> RotateRequest {
-    RotateRequest { until: Some(stage), ..RotateRequest::default() }
-}
-
-fn back() -> RollbackRequest {
-    RollbackRequest {
-        key_from: None,
-        patience: Patience::Forever,
-        overrides: Overrides::default(),
-        why: Why::default(),
-    }
-}
-
-fn leaked(compromised: Compromised) -> RevokeRequest {
-    RevokeRequest {
-        mode: Mode::HardCutover,
-        compromised,
-        store: StoreLeak::Excluded,
-        patience: Patience::Forever,
-        overrides: Overrides::default(),
-        why: Why::default(),
-    }
 }
 
 /// Every point with `KEYROLL_TEST_DEPTH=full`; otherwise one in a few, so that each stage and each kind of point is met.

@@ -10,20 +10,7 @@ use keyroll_engine::{
     UnlockRequest, Why,
 };
 use keyroll_rotation::{RotationId, Stage};
-use support::{FIRST_KEY, World, folder};
-
-fn until(stage: Stage) -> RotateRequest {
-    RotateRequest { until: Some(stage), ..RotateRequest::default() }
-}
-
-fn rollback() -> RollbackRequest {
-    RollbackRequest {
-        key_from: None,
-        patience: Patience::Forever,
-        overrides: Overrides::default(),
-        why: Why::default(),
-    }
-}
+use support::{FIRST_KEY, World, folder, until};
 
 async fn wait(span: u64) {
     tokio::time::sleep(Duration::from_millis(span)).await;
@@ -77,7 +64,7 @@ async fn pause_and_rollback_from_elsewhere_are_taken_between_two_effects() {
     let engine = world.engine(here.path());
     let driving = tokio::spawn(async move { engine.rotate(RotateRequest::default()).await });
     wait(5_000).await;
-    assert_eq!(elsewhere.rollback(rollback()).await.unwrap().exit, ExitKind::Done);
+    assert_eq!(elsewhere.rollback(RollbackRequest::default()).await.unwrap().exit, ExitKind::Done);
     let outcome = driving.await.unwrap().unwrap();
     assert_eq!(outcome.exit, ExitKind::RolledBack, "{outcome:?}");
     assert_eq!(world.minting(), [FIRST_KEY.as_bytes().to_vec()].into());

@@ -8,42 +8,14 @@ use std::time::Duration;
 use keyroll_engine::journal::audit::{self, AuditVerdict};
 use keyroll_engine::journal::{JOURNAL_FILE, JournalReader};
 use keyroll_engine::{
-    CompleteRequest, Compromised, Engine, EngineError, ExitKind, Outcome, Overrides, Patience, RevokeRequest,
-    RollbackRequest, RotateRequest, Standby, StoreLeak, Why, interrupt,
+    CompleteRequest, Compromised, Engine, EngineError, ExitKind, Outcome, Patience, RollbackRequest, RotateRequest,
+    Standby, interrupt,
 };
 use keyroll_rotation::{DrainRule, Mode, Stage};
-use support::{FIRST_KEY, LIFETIME, Listening, SimCounters, World, folder};
-
-fn until(stage: Stage) -> RotateRequest {
-    RotateRequest { until: Some(stage), ..RotateRequest::default() }
-}
+use support::{FIRST_KEY, LIFETIME, Listening, SimCounters, World, folder, revoke, until};
 
 fn no_patience() -> RotateRequest {
     RotateRequest { patience: Patience::None, ..RotateRequest::default() }
-}
-
-fn complete() -> CompleteRequest {
-    CompleteRequest { patience: Patience::Forever, overrides: Overrides::default(), why: Why::default() }
-}
-
-fn rollback() -> RollbackRequest {
-    RollbackRequest {
-        key_from: None,
-        patience: Patience::Forever,
-        overrides: Overrides::default(),
-        why: Why::default(),
-    }
-}
-
-fn revoke(mode: Mode, compromised: Compromised) -> RevokeRequest {
-    RevokeRequest {
-        mode,
-        compromised,
-        store: StoreLeak::Excluded,
-        patience: Patience::Forever,
-        overrides: Overrides::default(),
-        why: Why::default(),
-    }
 }
 
 async fn wait(span: u64) {
@@ -73,13 +45,13 @@ async fn the_escrowed_key_is_destroyed_when_its_time_has_come_and_not_before() {
     let dir = folder();
     let world = World::new(1);
     world.engine(dir.path()).rotate(RotateRequest::default()).await.unwrap();
-    world.engine(dir.path()).complete(complete()).await.unwrap();
+    world.engine(dir.path()).complete(CompleteRequest::default()).await.unwrap();
     assert_eq!(world.hidden(), (0, 1));
     wait(3_600_000).await;
-    let outcome = world.engine(dir.path()).complete(complete()).await.unwrap();
+    let outcome = world.engine(dir.path()).complete(CompleteRequest::default()).await.unwrap();
     assert_eq!(outcome.exit, ExitKind::Done);
     assert_eq!(world.hidden(), (0, 0));
-    let error = world.engine(dir.path()).rollback(rollback()).await.unwrap_err();
+    let error = world.engine(dir.path()).rollback(RollbackRequest::default()).await.unwrap_err();
     assert!(matches!(error, EngineError::NothingOpen { .. }), "{error:?}");
 }
 
@@ -96,7 +68,7 @@ async fn a_second_rotation_follows_the_first_and_ids_only_grow() {
     assert_eq!(world.lost(), Vec::<String>::new());
     assert_eq!(world.candidates(), 3);
     wait(3_700_000).await;
-    world.engine(dir.path()).complete(complete()).await.unwrap();
+    world.engine(dir.path()).complete(CompleteRequest::default()).await.unwrap();
     assert_eq!(world.hidden(), (0, 0), "every escrow has ended");
 }
 
@@ -141,7 +113,7 @@ async fn wait_none_returns_with_the_time_to_come_back_and_complete_goes_on() {
         assert!(world.stamp()["lock"].is_null(), "nobody holds the lock while nobody drives");
         wait(20_000).await;
         world.browse();
-        let request = CompleteRequest { patience: Patience::None, ..complete() };
+        let request = CompleteRequest { patience: Patience::None, ..CompleteRequest::default() };
         outcome = world.engine(dir.path()).complete(request).await.unwrap();
     }
     assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
@@ -172,7 +144,7 @@ async fn a_rollback_from_every_stage_ends_on_the_old_key_and_loses_nobody() {
         let dir = folder();
         let world = World::new(2);
         world.engine(dir.path()).rotate(until(stage)).await.unwrap();
-        let outcome = world.engine(dir.path()).rollback(rollback()).await.unwrap();
+        let outcome = world.engine(dir.path()).rollback(RollbackRequest::default()).await.unwrap();
         assert_eq!(outcome.exit, ExitKind::Done, "from {stage:?}: {outcome:?}");
         assert_eq!(world.field("SECRET_KEY_BASE"), Some(first()), "from {stage:?}");
         assert_eq!(world.minting(), [first()].into(), "from {stage:?}");
@@ -186,7 +158,7 @@ async fn a_rollback_during_escrow_trusts_the_old_key_again_before_it_mints() {
     let dir = folder();
     let world = World::new(2);
     world.engine(dir.path()).rotate(RotateRequest::default()).await.unwrap();
-    let outcome = world.engine(dir.path()).rollback(rollback()).await.unwrap();
+    let outcome = world.engine(dir.path()).rollback(RollbackRequest::default()).await.unwrap();
     assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
     assert_eq!(world.minting(), [first()].into());
     assert_eq!(world.lost(), Vec::<String>::new());
@@ -203,7 +175,7 @@ async fn a_cutover_ends_sessions_and_its_rollback_ends_the_others() {
     assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
     assert!(!world.accepted_somewhere(FIRST_KEY.as_bytes()));
     assert!(!world.lost().is_empty(), "sessions that were minted during the roll end too");
-    let outcome = world.engine(dir.path()).rollback(rollback()).await.unwrap();
+    let outcome = world.engine(dir.path()).rollback(RollbackRequest::default()).await.unwrap();
     assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
     assert_eq!(world.minting(), [first()].into());
 }
@@ -218,7 +190,7 @@ async fn a_revoked_key_is_dead_on_every_member_and_destroyed_and_never_rolled_ba
         assert!(outcome.announcement.is_some());
         assert!(!world.accepted_somewhere(FIRST_KEY.as_bytes()), "{mode:?}");
         assert_eq!(world.hidden(), (0, 0), "{mode:?}: a compromised key is not kept");
-        assert!(world.engine(dir.path()).rollback(rollback()).await.is_err(), "{mode:?}");
+        assert!(world.engine(dir.path()).rollback(RollbackRequest::default()).await.is_err(), "{mode:?}");
         // It is remembered for ever: bringing it back by hand is seen.
         world.foreign_write("SECRET_KEY_BASE", Some(FIRST_KEY));
         world.restart("web-0");
@@ -275,7 +247,7 @@ async fn a_rollback_is_possible_while_a_standby_stands_behind_the_new_key() {
     let mut assembly = world.assembly();
     assembly.policy.standby = Standby::Keep;
     world.engine_of(assembly, dir.path(), "ada", "here").rotate(RotateRequest::default()).await.unwrap();
-    let outcome = world.engine(dir.path()).rollback(rollback()).await.unwrap();
+    let outcome = world.engine(dir.path()).rollback(RollbackRequest::default()).await.unwrap();
     assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
     assert_eq!(world.minting(), [first()].into());
     assert_eq!(world.lost(), Vec::<String>::new());
@@ -329,7 +301,7 @@ async fn nothing_that_is_recorded_or_shown_holds_a_key() {
     let mut shown = Vec::new();
     let mut keep = |outcome: Result<Outcome, EngineError>| shown.push(format!("{outcome:?}"));
     keep(engine().rotate(until(Stage::Promoting)).await);
-    keep(engine().rollback(rollback()).await);
+    keep(engine().rollback(RollbackRequest::default()).await);
     keep(engine().rotate(RotateRequest::default()).await);
     keep(engine().revoke(revoke(Mode::HardCutover, Compromised::Old)).await);
     shown.push(format!("{:?}", engine().verify().await));

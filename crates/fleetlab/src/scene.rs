@@ -99,33 +99,14 @@ impl Scene {
         self.ports.iter().map(|port| self.args(*port).words()).collect()
     }
 
+    /// The command line of every replica, as `keyroll.yaml` has it.
+    pub fn command(&self, program: &Path, subcommand: &str) -> Vec<String> {
+        self.args(0).command(program, subcommand)
+    }
+
     /// The file that an operator would write for this fleet, if its application reads a ring ([`Mode::Sealed`]).
     pub fn keyroll_yaml(&self, described: &Described<'_>) -> String {
-        let Described { name, program, subcommand, escrow } = described;
-        let mut command = vec![program.to_string_lossy().into_owned(), (*subcommand).to_owned()];
-        command.extend(self.args(0).template().iter().map(|word| word.to_string_lossy().into_owned()));
-        // JSON is YAML, and quotes whatever a path may hold.
-        let (name, command, keys) = (json!(name), json!(command), json!(self.keys()));
-        format!(
-            "apiVersion: keyroll.dev/v1alpha1\n\
-             kind: SessionKey\n\
-             metadata: {{ name: {name} }}\n\
-             spec:\n\
-             \x20 profile: keyroll\n\
-             \x20 store: {{ file: {{ path: {keys} }} }}\n\
-             \x20 consumers:\n\
-             \x20   - name: replica\n\
-             \x20     process:\n\
-             \x20       command: {command}\n\
-             \x20       ports: {ports:?}\n\
-             \x20       ready: {{ path: /healthz }}\n\
-             \x20 sessions: {{ maxLifetime: {lifetime}s, leeway: 1s, drain: lifetime }}\n\
-             \x20 probe: {{ path: /me, accepted: [200], rejected: [401], payload: {{ json: {{ user: keyroll-probe, session: 00000000-0000-4000-8000-000000000000, expires_at: 4102444800 }} }} }}\n\
-             \x20 evidence: {{ report: {{ path: /.keyroll/ring }} }}\n\
-             \x20 policy: {{ settle: 0s, escrow: {escrow} }}\n",
-            ports = self.ports,
-            lifetime = self.lifetime.as_secs(),
-        )
+        keyroll_yaml(described, &self.args(0), &self.ports)
     }
 
     /// Replaces the key file, in one step, readable by its owner only.
@@ -183,6 +164,33 @@ pub enum SceneError {
         #[source]
         source: io::Error,
     },
+}
+
+/// The file that an operator would write for a fleet of such replicas on these ports ([`Mode::Sealed`]).
+pub fn keyroll_yaml(described: &Described<'_>, args: &Args, ports: &[u16]) -> String {
+    let Described { name, program, subcommand, escrow } = described;
+    let command = args.command(program, subcommand);
+    // JSON is YAML, and quotes whatever a path may hold.
+    let (name, command, keys) = (json!(name), json!(command), json!(args.keys));
+    format!(
+        "apiVersion: keyroll.dev/v1alpha1\n\
+         kind: SessionKey\n\
+         metadata: {{ name: {name} }}\n\
+         spec:\n\
+         \x20 profile: keyroll\n\
+         \x20 store: {{ file: {{ path: {keys} }} }}\n\
+         \x20 consumers:\n\
+         \x20   - name: replica\n\
+         \x20     process:\n\
+         \x20       command: {command}\n\
+         \x20       ports: {ports:?}\n\
+         \x20       ready: {{ path: /healthz }}\n\
+         \x20 sessions: {{ maxLifetime: {lifetime}s, leeway: 1s, drain: lifetime }}\n\
+         \x20 probe: {{ path: /me, accepted: [200], rejected: [401], payload: {{ json: {{ user: keyroll-probe, session: 00000000-0000-4000-8000-000000000000, expires_at: 4102444800 }} }} }}\n\
+         \x20 evidence: {{ report: {{ path: /.keyroll/ring }} }}\n\
+         \x20 policy: {{ settle: 0s, escrow: {escrow} }}\n",
+        lifetime = args.lifetime.as_secs(),
+    )
 }
 
 /// Ports on the loopback interface on which nothing listens, below those that the system gives to outgoing connections.

@@ -285,16 +285,7 @@ impl Ran {
 
 fn keyroll_yaml(scene: &Scene, settings: Settings, probe: &str) -> String {
     let ports: Vec<u16> = scene.addresses().iter().map(std::net::SocketAddr::port).collect();
-    let mut words = vec![KEYROLL.to_owned(), "demo-replica".to_owned()];
-    // Every replica has the same words but for its port.
-    let mut is_port = false;
-    for word in scene.command_lines().into_iter().next().unwrap_or_default() {
-        let word = word.to_string_lossy().into_owned();
-        let is_next = word == "--port";
-        words.push(if is_port { "{port}".to_owned() } else { word });
-        is_port = is_next;
-    }
-    let command = serde_json::json!(words);
+    let command = serde_json::json!(scene.command(KEYROLL.as_ref(), "demo-replica"));
     let (drain, counter) =
         if settings.counter { ("drain: counter", ", counter: { every: 1s }") } else { ("drain: lifetime", "") };
     format!(

@@ -2,13 +2,13 @@
 //! them.
 
 use std::fs;
-use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use keyroll_adapters::fleets::ProcessFleet;
 use keyroll_engine::config::{ConsumerKind, SessionKey};
 use keyroll_fleetlab::replica::{Args, Mode};
+use keyroll_fleetlab::scene::{Described, free_ports, keyroll_yaml};
 use keyroll_keyring::{Encoding, Key, KeyId, Profile, Ring, Secret, ring_file};
 use libtest_mimic::Failed;
 use serde_json::Value;
@@ -222,54 +222,18 @@ fn write_ring(lab: &Lab<'_>, key: &Secret) -> Result<(), Failed> {
     Ok(fs::write(lab.folder.join("keys"), ring_file::render(&ring).expose())?)
 }
 
-/// Below the range from which the system takes the ports of outgoing connections, as the fleet lab does.
-pub(crate) fn free_ports(count: usize) -> Result<Vec<u16>, Failed> {
-    let begin = 15_000 + u16::try_from(std::process::id() % 10_000)?;
-    let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-    static NEXT: std::sync::atomic::AtomicU16 = std::sync::atomic::AtomicU16::new(0);
-    let mut ports = Vec::new();
-    while ports.len() < count {
-        let port = begin + NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        if free(&port) {
-            ports.push(port);
-        }
-    }
-    Ok(ports)
-}
-
 fn configuration(lab: &Lab<'_>, ports: &[u16]) -> String {
-    let keys = lab.folder.join("keys");
-    let command = application(Mode::Sealed, keys);
-    format!(
-        "apiVersion: keyroll.dev/v1alpha1\n\
-         kind: SessionKey\n\
-         metadata: {{ name: ring }}\n\
-         spec:\n\
-         \x20 profile: keyroll\n\
-         \x20 store: {{ file: {{ path: keys }} }}\n\
-         \x20 consumers:\n\
-         \x20   - name: replica\n\
-         \x20     process:\n\
-         \x20       command: {command}\n\
-         \x20       ports: {ports:?}\n\
-         \x20       ready: {{ path: /healthz }}\n\
-         \x20 sessions: {{ maxLifetime: 1s, leeway: 1s, drain: lifetime }}\n\
-         \x20 probe: {{ path: /me, accepted: [200], rejected: [401], payload: {{ json: {{ user: keyroll-probe, session: 00000000-0000-4000-8000-000000000000, expires_at: 4102444800 }} }} }}\n\
-         \x20 evidence: {{ report: {{ path: /.keyroll/ring }} }}\n\
-         \x20 policy: {{ settle: 0s, escrow: 1h }}\n"
-    )
+    let described = Described { name: "ring", program: KEYROLL.as_ref(), subcommand: "demo-replica", escrow: "1h" };
+    keyroll_yaml(&described, &replica(Mode::Sealed, lab.folder.join("keys")), ports)
 }
 
 /// The command line of a replica, as a list that YAML reads.
 pub(crate) fn application(mode: Mode, keys: PathBuf) -> String {
-    let args =
-        Args { port: 0, mode, keys, rows: None, lifetime: Duration::from_secs(1), owner: Some(std::process::id()) };
-    let mut words = vec![KEYROLL.to_owned(), "demo-replica".to_owned()];
-    for word in args.words() {
-        let is_port = words.last().is_some_and(|last| last == "--port");
-        words.push(if is_port { "{port}".to_owned() } else { word.to_string_lossy().into_owned() });
-    }
-    serde_json::json!(words).to_string()
+    serde_json::json!(replica(mode, keys).command(KEYROLL.as_ref(), "demo-replica")).to_string()
+}
+
+fn replica(mode: Mode, keys: PathBuf) -> Args {
+    Args { port: 0, mode, keys, rows: None, lifetime: Duration::from_secs(1), owner: Some(std::process::id()) }
 }
 
 #[expect(clippy::disallowed_methods, reason = "real processes live in real time")]

@@ -8,12 +8,13 @@ use std::io::Read;
 use std::path::Path;
 
 use keyroll_fleetlab::replica::Mode;
+use keyroll_fleetlab::scene::free_ports;
 use keyroll_keyring::{KeyId, Profile};
 use libtest_mimic::Failed;
 
 use super::lab::Lab;
 use super::mistakes;
-use super::ring::{Fleet, application, free_ports};
+use super::ring::{Fleet, application};
 
 /// The whole story, in one format.
 pub(crate) fn story(lab: &Lab<'_>) -> Result<(), Failed> {

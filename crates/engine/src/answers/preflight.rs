@@ -6,10 +6,9 @@
 use std::collections::BTreeSet;
 
 use keyroll_adapters::Timestamp;
-use keyroll_adapters::fleets::MemberState;
 use keyroll_adapters::stores::SwapStrength;
+use keyroll_keyring::Fields;
 use keyroll_keyring::profile::{Contention, Slots};
-use keyroll_keyring::{Fields, KeyId};
 use keyroll_rotation::gate::{Declared, EvidenceLevel, EvidenceRule, Gate, GateName};
 use keyroll_rotation::{DrainRule, Mode, WorldConfiguration};
 
@@ -286,17 +285,15 @@ impl Engine {
             checks.advice("fleet.caution", None, caution, "know it before the roll");
         }
         let mut members = 0;
-        for consumer in &self.assembly.consumers {
+        for (place, consumer) in (0_u16..).zip(&self.assembly.consumers) {
             let object = Some(consumer.name.as_str());
-            match consumer.fleet.members().await {
+            match sweep::list_one(place, consumer).await {
                 Err(error) => {
                     checks.unknown("members.list", object, error_chain(&error), "mend what lists the members");
                 }
                 Ok(listed) => {
-                    // A process that is down is nobody to a gate either.
-                    let there = listed.iter().filter(|member| member.state != MemberState::Down).count();
-                    members += there;
-                    match (there, consumer.declared) {
+                    members += listed.len();
+                    match (listed.len(), consumer.declared) {
                         (0, Declared::Populated) => {
                             checks.red(
                                 "members.list",
@@ -332,13 +329,14 @@ impl Engine {
         rule: EvidenceRule,
         checks: &mut Checks,
     ) {
-        let (random, decoy) = match (self.assembly.profile.candidate(RANDOM), self.assembly.profile.candidate(DECOY)) {
-            (Ok(random), Ok(decoy)) => (random, decoy),
-            (Err(error), _) | (_, Err(error)) => {
-                checks.unknown("probe.calibration", None, error_chain(&error), "mend the profile");
-                return;
-            }
-        };
+        let (random, decoy) =
+            match (self.assembly.profile.candidate(sweep::RANDOM), self.assembly.profile.candidate(sweep::DECOY)) {
+                (Ok(random), Ok(decoy)) => (random, decoy),
+                (Err(error), _) | (_, Err(error)) => {
+                    checks.unknown("probe.calibration", None, error_chain(&error), "mend the profile");
+                    return;
+                }
+            };
         let gate = Gate {
             name: GateName::G1,
             accepts: configuration.accept.clone(),
@@ -442,10 +440,6 @@ impl Engine {
         Sighting { stamp, materials, stores }
     }
 }
-
-/// Keys that only preflight knows have ids that no ring has.
-pub(crate) const RANDOM: KeyId = KeyId(u32::MAX - 1);
-pub(crate) const DECOY: KeyId = KeyId(u32::MAX);
 
 const STICKY_FIX: &str = "keep each user on one member during the roll and declare `sessions.sticky: true`; or name a profile that does not \
      fight, such as `django/signed-cookies`; or `keyroll rotate --mode cutover`, which ends the sessions";

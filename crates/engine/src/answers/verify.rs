@@ -10,7 +10,7 @@ use keyroll_keyring::KeyId;
 use keyroll_rotation::DrainRule;
 use keyroll_rotation::gate::{Answer, EvidenceRule, Gate, GateName, MemberKind, Readiness};
 
-use crate::answers::preflight::{Checks, DECOY, RANDOM};
+use crate::answers::preflight::Checks;
 use crate::clock::millis;
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -51,7 +51,8 @@ impl Engine {
             sighting.materials.ids().filter(|id| !configuration.accept.contains(id) && !spared.contains(id)).collect();
         // Before anything is sent, so that what this very look makes members write does not count.
         self.check_error_texts(&mut checks).await?;
-        let (random, decoy) = (self.assembly.profile.candidate(RANDOM)?, self.assembly.profile.candidate(DECOY)?);
+        let (random, decoy) =
+            (self.assembly.profile.candidate(sweep::RANDOM)?, self.assembly.profile.candidate(sweep::DECOY)?);
         let gate = Gate {
             name: GateName::G3,
             accepts: configuration.accept.difference(&spared).copied().collect(),
@@ -86,7 +87,7 @@ impl Engine {
         }
         let consumers = self.consumer_names();
         for member in &mut members {
-            member.keys.retain(|key| key.key != RANDOM);
+            member.keys.retain(|key| key.key != sweep::RANDOM);
             if let Some(name) = member.consumer.parse::<usize>().ok().and_then(|place| consumers.get(place)) {
                 member.consumer.clone_from(name);
             }
@@ -140,12 +141,13 @@ fn verified(status: &MemberStatus, gate: &Gate, serving: bool, rule: EvidenceRul
     let mut wrong = Vec::new();
     let mut silent = Vec::new();
     for key in &status.keys {
-        let expected = match (gate.accepts.contains(&key.key), gate.rejects.contains(&key.key), key.key == RANDOM) {
-            (true, _, _) => Answer::Yes,
-            (_, true, _) | (_, _, true) => Answer::No,
-            (false, false, false) => continue,
-        };
-        let label = if key.key == RANDOM { "a random key".to_owned() } else { key.key.to_string() };
+        let expected =
+            match (gate.accepts.contains(&key.key), gate.rejects.contains(&key.key), key.key == sweep::RANDOM) {
+                (true, _, _) => Answer::Yes,
+                (_, true, _) | (_, _, true) => Answer::No,
+                (false, false, false) => continue,
+            };
+        let label = if key.key == sweep::RANDOM { "a random key".to_owned() } else { key.key.to_string() };
         match (expected, key.accepts) {
             (Answer::Yes, Answer::Yes) | (Answer::No, Answer::No) => {}
             (Answer::Yes, Answer::No) => wrong.push(format!("it rejects {label}: {}", key.detail)),

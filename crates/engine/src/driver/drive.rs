@@ -8,22 +8,18 @@ use std::time::Duration;
 
 use keyroll_keyring::{KeyId, KeyState};
 use keyroll_rotation::gate::Verdict;
-use keyroll_rotation::{
-    Direction, DrainRule, Event, Halt, Illegal, Millis, Mode, Next, Revocation, Rotation, Stage, Wait,
-};
+use keyroll_rotation::{Direction, DrainRule, Event, Halt, Millis, Mode, Next, Revocation, Rotation, Stage, Wait};
 
 use tracing::Instrument as _;
 
 use crate::assembly::Standby;
 use crate::clock::calendar;
 use crate::driver::session::{Ended, Session, Touched};
-use crate::error::EngineError;
-use crate::error::error_chain;
+use crate::error::{EngineError, error_chain};
 use crate::journal::{Body, HumanAction};
 use crate::members::sweep;
 use crate::report::{Notice, Resumed, WaitReport};
-use crate::request::Lock;
-use crate::request::{Compromised, Patience, StoreLeak};
+use crate::request::{Compromised, Lock, Patience, StoreLeak};
 use crate::world::FieldsSay;
 use crate::world::stamp::{Asked, LastRotation, OpenRotation, PendingRequest, WeakEvidence};
 
@@ -132,16 +128,9 @@ impl Session<'_> {
 
     /// Tells the machine what happened, and records it. What could not be found out again from the world goes into the stamp.
     pub(crate) async fn apply(&mut self, event: &Event) -> Result<(), EngineError> {
-        self.try_apply(event).await?.map_err(EngineError::Defect)
-    }
-
-    pub(crate) async fn try_apply(&mut self, event: &Event) -> Result<Result<(), Illegal>, EngineError> {
-        let Some(open) = &mut self.stamp.open else { return Ok(Ok(())) };
+        let Some(open) = &mut self.stamp.open else { return Ok(()) };
         let before = open.machine.clone();
-        match before.apply(event) {
-            Ok(applied) => open.machine = applied.rotation,
-            Err(illegal) => return Ok(Err(illegal)),
-        }
+        open.machine = before.apply(event).map_err(EngineError::Defect)?.rotation;
         let after = open.machine.clone();
         // A sweep of ten thousand members is recorded once, as the gate's evidence.
         if !matches!(event, Event::Swept(_)) {
@@ -166,7 +155,7 @@ impl Session<'_> {
             self.commit_stamp().await?;
         }
         self.publish(None)?;
-        Ok(Ok(()))
+        Ok(())
     }
 
     /// Keys have the states that follow from what the stores hold.
@@ -394,9 +383,7 @@ impl Session<'_> {
             }
             let why = request.why.clone();
             self.note_by(request.by.clone(), Body::Human { action, why })?;
-            if let Err(illegal) = self.try_apply(&event).await? {
-                self.refused = Some(illegal);
-            }
+            self.apply(&event).await?;
         }
         Ok(())
     }

@@ -37,7 +37,7 @@ impl Session<'_> {
         let done = match effect {
             Effect::StageCandidate { key } => self.stage_candidate(*key).await,
             Effect::Write { store, before, after } => self.write(*store, before, after).await,
-            Effect::Reload { attempt, scope, prove } => self.reload(*attempt, *scope, prove).await,
+            Effect::Reload { attempt, prove, .. } => self.reload(*attempt, prove).await,
             Effect::Sweep { gate } => self.sweep_for(gate).await,
             Effect::StampT0 => self.now().await.map(|t0| (Event::Stamped { t0 }, Completion::Now)),
             Effect::ObserveDrain { key, since } => self.observe_drain(*key, *since).await,
@@ -332,11 +332,6 @@ impl Session<'_> {
                 self.commit_everywhere("close", change).await?;
                 self.destroy(keys).await?;
             }
-            #[expect(
-                unreachable_patterns,
-                reason = "the enum is exhaustive today; a new way to leave must not pass here"
-            )]
-            _ => {}
         }
         Ok((Event::Closed { now }, Completion::Now))
     }

@@ -536,7 +536,7 @@ impl Session<'_> {
             gives_up: "the stage that was reached; the rotation goes on from what somebody else wrote".into(),
         };
         self.note(Body::Human { action, why })?;
-        self.try_apply(&event).await?.map_err(EngineError::Refused)?;
+        self.apply(&event).await?;
         let stage = self.stage().map_or("its beginning", crate::words::stage);
         Ok(Stop::Decided(format!(
             "the foreign write was adopted; the rotation goes on from {stage}, and proves everything again"

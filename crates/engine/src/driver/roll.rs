@@ -8,12 +8,11 @@ use std::time::Duration;
 use keyroll_adapters::fleets::{
     BootId, FleetError, Member, MemberState, ReloadId, ReloadOutcome, ReloadRequest, ReloadStyle, ReloadTarget,
 };
-use keyroll_rotation::gate::{EvidenceLevel, EvidenceRule, Gate, MemberKind, Observation, Sweep, Verdict};
-use keyroll_rotation::{Attempt, Event, MemberIndex, Millis, Mode, ReloadScope, Stage};
+use keyroll_rotation::gate::{Answer, EvidenceLevel, EvidenceRule, Gate, MemberKind, Observation, Sweep, Verdict};
+use keyroll_rotation::{Attempt, Event, MemberIndex, Millis, Mode, Stage};
 
 use crate::answers::error_texts;
 use crate::assembly::Consumer;
-use crate::clock::millis;
 use crate::driver::hooks::Moment;
 use crate::driver::regression::Watched;
 use crate::driver::session::Session;
@@ -45,12 +44,7 @@ struct Turn<'t> {
 
 impl Session<'_> {
     /// Reloads every consumer's members that have not shown yet what `prove` demands.
-    pub(crate) async fn reload(
-        &mut self,
-        attempt: Attempt,
-        _scope: ReloadScope,
-        prove: &Gate,
-    ) -> Result<(Event, Completion), EngineError> {
+    pub(crate) async fn reload(&mut self, attempt: Attempt, prove: &Gate) -> Result<(Event, Completion), EngineError> {
         let name = format!("{}/{}/{}", self.rotation_id(), self.stage_word(), attempt.0);
         let consumers = self.engine.assembly.consumers.clone();
         let mut watched = self.watch_errors().await;
@@ -102,7 +96,7 @@ impl Session<'_> {
         let mut watched = self.watch_errors().await;
         let mut lagged = 0;
         for (place, consumer) in (0_u16..).zip(&consumers) {
-            let listed = list_one(place, consumer).await?;
+            let listed = sweep::list_one(place, consumer).await?;
             lagged += self.all_proven(&listed, gate, Rolled::No).await?.into_iter().filter(|proven| !proven).count();
             let stopped = match consumer.fleet.describe().reload {
                 ReloadStyle::HotReload => self.unproven_of(place, consumer, gate, &[]).await?.map(|(index, _)| index),
@@ -239,7 +233,7 @@ impl Session<'_> {
         if self.only_time_proves(consumer) {
             self.wait_for_settle().await?;
         }
-        let listed = list_one(place, consumer).await?;
+        let listed = sweep::list_one(place, consumer).await?;
         let of = listed.len();
         let mut done = 0;
         let mut turn = Turn { name, place, consumer, prove, ready: ready(&listed) };
@@ -343,7 +337,7 @@ impl Session<'_> {
         let mut looks = 0;
         let mut last = self.roster.enter(place, &before).first().map_or(MemberIndex(0), |(index, _)| *index);
         loop {
-            let members = list_one(place, consumer).await?;
+            let members = sweep::list_one(place, consumer).await?;
             let again_there = members.iter().find(|one| {
                 one.member.id == before.id && (one.member.boot != before.boot || outcome == ReloadOutcome::AlreadyDone)
             });
@@ -370,7 +364,7 @@ impl Session<'_> {
                     // Before settle has passed nothing that it shows or lacks is held against it.
                     (false, _, _) => deadline = self.engine.clock.boottime() + consumer.reload_timeout,
                     // It may have read an older version: once more, now that there is none.
-                    (true, StartedLate::No, false) => {
+                    (true, false, false) => {
                         again = true;
                         looks = 0;
                         before = one.member.clone();
@@ -401,7 +395,7 @@ impl Session<'_> {
         if self.only_time_proves(consumer) {
             self.wait_for_settle().await?;
         }
-        let before: Vec<_> = list_one(place, consumer).await?.into_iter().map(|one| one.member.boot).collect();
+        let before: Vec<_> = sweep::list_one(place, consumer).await?.into_iter().map(|one| one.member.boot).collect();
         if self.unproven_of(place, consumer, prove, &before).await?.is_none() {
             return Ok(None);
         }
@@ -436,7 +430,7 @@ impl Session<'_> {
         before: &[BootId],
     ) -> Result<Option<(MemberIndex, MemberState)>, EngineError> {
         let mut first = None;
-        let listed = list_one(place, consumer).await?;
+        let listed = sweep::list_one(place, consumer).await?;
         let (old, new): (Vec<_>, Vec<_>) = listed.into_iter().partition(|one| before.contains(&one.member.boot));
         let mut shown = self.all_proven(&old, prove, Rolled::No).await?;
         shown.extend(self.all_proven(&new, prove, Rolled::Yes).await?);
@@ -549,17 +543,6 @@ impl Session<'_> {
     }
 }
 
-async fn list_one(place: u16, consumer: &Consumer) -> Result<Vec<Listed>, EngineError> {
-    Ok(consumer
-        .fleet
-        .members()
-        .await?
-        .into_iter()
-        .filter(|member| member.state != MemberState::Down)
-        .map(|member| Listed { consumer: place, kind: consumer.kind, member })
-        .collect())
-}
-
 /// Whether a run is known to have been started by this roll.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Rolled {
@@ -572,18 +555,8 @@ fn ready(listed: &[Listed]) -> usize {
 }
 
 /// Whether a run began when nothing older could be read any more.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum StartedLate {
-    Yes,
-    No,
-}
-
-fn started_late(member: &Member, settle_over: Option<Millis>) -> StartedLate {
-    match (member.started_at, settle_over) {
-        (_, None) => StartedLate::Yes,
-        (Some(started), Some(over)) if millis(started) >= over => StartedLate::Yes,
-        (_, Some(_)) => StartedLate::No,
-    }
+fn started_late(member: &Member, settle_over: Option<Millis>) -> bool {
+    settle_over.is_none() || sweep::started_since(member, settle_over) == Answer::Yes
 }
 
 /// The first looks come soon, because most members are back within a moment; a slow one is not asked more often than the

@@ -20,7 +20,7 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::journal::{Author, Body, ConfigurationSight, Draft, Journal, KeyMark, Seq};
 use crate::members::roster::Roster;
-use crate::members::sweep::RunKey;
+use crate::members::sweep::{self, RunKey};
 use crate::report::{MemberStatus, Notice, Resumed};
 use crate::world::lock::{LockHolder, ProcessIdentity, Vitality};
 use crate::world::stamp::{OpenRotation, StampBody};
@@ -125,7 +125,7 @@ impl<'e> Session<'e> {
             materials: Materials::default(),
             roster: engine.load_roster()?,
             members: Vec::new(),
-            decoy: engine.assembly.profile.candidate(DECOY)?,
+            decoy: engine.assembly.profile.candidate(sweep::DECOY)?,
             resumed: Resumed::Continued,
             taken: Taken::Free,
             touched: Touched::No,
@@ -507,9 +507,6 @@ pub(crate) enum Seen {
     /// It is to be written.
     ToBe,
 }
-
-/// No key of a ring has this id; the decoy never leaves memory.
-const DECOY: KeyId = KeyId(u32::MAX);
 
 /// The operation that begins rotations.
 pub(crate) const ROTATE: &str = "rotate";

@@ -87,13 +87,15 @@ pub(crate) struct Swept {
 pub(crate) async fn list(consumers: &[Consumer]) -> Result<Vec<Listed>, EngineError> {
     let mut listed = Vec::new();
     for (place, consumer) in (0_u16..).zip(consumers) {
-        for member in consumer.fleet.members().await? {
-            if member.state != MemberState::Down {
-                listed.push(Listed { consumer: place, kind: consumer.kind, member });
-            }
-        }
+        listed.extend(list_one(place, consumer).await?);
     }
     Ok(listed)
+}
+
+/// The same for the consumer at `place`.
+pub(crate) async fn list_one(place: u16, consumer: &Consumer) -> Result<Vec<Listed>, EngineError> {
+    let members = consumer.fleet.members().await?.into_iter().filter(|member| member.state != MemberState::Down);
+    Ok(members.map(|member| Listed { consumer: place, kind: consumer.kind, member }).collect())
 }
 
 /// Asks members, several at a time, and replays on each what others of them minted.
@@ -386,7 +388,7 @@ fn ability_of(subject: Subject) -> Ability {
     }
 }
 
-fn started_since(member: &Member, at: Option<Millis>) -> Answer {
+pub(crate) fn started_since(member: &Member, at: Option<Millis>) -> Answer {
     match (member.started_at, at) {
         (Some(started), Some(at)) if millis(started) >= at => Answer::Yes,
         (Some(_), Some(_)) => Answer::No,
@@ -459,6 +461,10 @@ pub(crate) fn inquiry<'a>(
         concurrency: engine.assembly.policy.concurrency,
     }
 }
+
+/// Ids of keys that no ring has: one that calibration sends to be rejected, and the decoy of every question.
+pub(crate) const RANDOM: KeyId = KeyId(u32::MAX - 1);
+pub(crate) const DECOY: KeyId = KeyId(u32::MAX);
 
 #[cfg(test)]
 mod tests {

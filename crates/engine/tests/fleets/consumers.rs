@@ -3,11 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyroll_engine::{CrashPoint, Engine, EngineError, ExitKind, Hooks, Moment, Outcome, RotateRequest};
+use keyroll_engine::{
+    CrashPoint, Engine, EngineError, ExitKind, Hooks, Moment, Outcome, RollbackRequest, RotateRequest,
+};
 use keyroll_rotation::Stage;
 
 use crate::shop::{FIRST_KEY, Shop, WEB, now_instant};
-use crate::{rollback, until, waits_for, words};
+use crate::{until, waits_for, words};
 
 const WORKERS: &str = "    - { name: jobs, worker: true, command: { list: [cat, jobs.json], reload: [touch, \"order-jobs+{member}\"] } }\n";
 const MAY_BE_EMPTY: &str = "    - { name: reports, mayBeEmpty: true, command: { list: [cat, reports.json], reload: [touch, \"order-reports+{member}\"] } }\n";
@@ -186,7 +188,7 @@ async fn going_back_from_between_two_stores_goes_back_from_the_one_that_is_furth
         let (shop, document) = shop_of_two_stores().await;
         let users = shop.users(4);
         killed_between_the_stores(&shop, &document, stage).await;
-        let outcome = unlocked(async || shop.engine(&document).rollback(rollback()).await).await;
+        let outcome = unlocked(async || shop.engine(&document).rollback(RollbackRequest::default()).await).await;
         assert_eq!(outcome.exit, ExitKind::Done, "{stage:?}: {}", words(&outcome));
         for env in [".env", "other.env"] {
             assert_eq!(keys_of(&shop, env), (FIRST_KEY.to_owned(), None), "{stage:?} {env}");

@@ -6,14 +6,14 @@ use keyroll_engine::{CompleteRequest, ExitKind, Overrides, Patience, RotateReque
 use keyroll_rotation::Stage;
 
 use crate::shop::{FIRST_KEY, Shop};
-use crate::{at_most, complete, until, waits_for, words};
+use crate::{at_most, until, waits_for, words};
 
 const COUNTER: &str = "  evidence: { counter: { every: 200ms } }\n  sessions: { maxLifetime: 3s, leeway: 100ms }\n";
 const LIMITED: &str =
     "  evidence: { counter: { every: 200ms } }\n  sessions: { maxLifetime: 3s, leeway: 100ms, drainLimit: 4s }\n";
 
 fn with(overrides: Overrides, patience: Duration) -> CompleteRequest {
-    CompleteRequest { overrides, patience: Patience::For(patience), ..complete() }
+    CompleteRequest { overrides, patience: Patience::For(patience), ..CompleteRequest::default() }
 }
 
 /// A rotation that has been promoted, and drains.
@@ -137,7 +137,7 @@ async fn a_drain_that_is_extended_waits_on_and_ends_when_the_evidence_does() {
     assert_eq!(outcome.exit, ExitKind::Waiting, "it waits again and does not ask: {}", words(&outcome));
     assert!(still_trusted(&shop));
     shop.quirks("web-0", |quirks| quirks.opens_of_its_own = 0);
-    let outcome = shop.engine(&document).complete(complete()).await.unwrap();
+    let outcome = shop.engine(&document).complete(CompleteRequest::default()).await.unwrap();
     assert_eq!(outcome.exit, ExitKind::Done, "{}", words(&outcome));
     assert!(shop.journal().contains("\"action\":\"extendDrain\",\"by\":600000"));
 }

@@ -13,7 +13,7 @@ mod thousand;
 
 use std::time::Duration;
 
-use keyroll_engine::{CompleteRequest, ExitKind, Outcome, Overrides, Patience, RollbackRequest, RotateRequest, Why};
+use keyroll_engine::{ExitKind, Outcome, Patience, RotateRequest};
 use keyroll_rotation::Stage;
 
 use shop::{Shop, now_instant};
@@ -40,19 +40,6 @@ async fn waits_for(shop: &Shop, document: &str, what: &str) -> Outcome {
 /// Drives for at most this long.
 fn at_most(span: Duration) -> RotateRequest {
     RotateRequest { patience: Patience::For(span), ..RotateRequest::default() }
-}
-
-fn complete() -> CompleteRequest {
-    CompleteRequest { patience: Patience::Forever, overrides: Overrides::default(), why: Why::default() }
-}
-
-fn rollback() -> RollbackRequest {
-    RollbackRequest {
-        key_from: None,
-        patience: Patience::Forever,
-        overrides: Overrides::default(),
-        why: Why::default(),
-    }
 }
 
 /// What an outcome says, with the reasons for which it waits.

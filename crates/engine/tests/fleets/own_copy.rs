@@ -3,17 +3,17 @@
 use std::time::Duration;
 
 use keyroll_engine::{
-    Compromised, EngineError, ExitKind, Overrides, Patience, RevokeRequest, RollbackRequest, RotateRequest, StoreLeak,
-    Why,
+    CompleteRequest, Compromised, EngineError, ExitKind, Overrides, Patience, RevokeRequest, RollbackRequest,
+    RotateRequest, StoreLeak, Why,
 };
 use keyroll_keyring::Secret;
 use keyroll_rotation::{Mode, Stage};
 
 use crate::shop::{FIRST_KEY, Shop};
-use crate::{complete, rollback, until, words};
+use crate::{until, words};
 
 fn with_copy(copy: &str) -> RollbackRequest {
-    RollbackRequest { key_from: Some(Secret::from_text(copy)), ..rollback() }
+    RollbackRequest { key_from: Some(Secret::from_text(copy)), ..RollbackRequest::default() }
 }
 
 /// Somebody tidied up the hidden file: the escrowed copies are gone, the stamp is not.
@@ -41,7 +41,7 @@ async fn a_lost_escrow_leaves_no_way_back_until_the_operator_brings_the_key() {
     lose_escrow(&shop);
     let before = shop.env(".env");
 
-    let error = shop.engine(&document).rollback(rollback()).await.unwrap_err();
+    let error = shop.engine(&document).rollback(RollbackRequest::default()).await.unwrap_err();
     assert!(error.to_string().contains("--key-from"), "{error}");
     assert_eq!(shop.env(".env"), before);
 
@@ -83,7 +83,7 @@ async fn past_destruction_there_is_only_the_way_forward_also_with_a_copy() {
     shop.engine(&document).rotate(RotateRequest::default()).await.unwrap();
     tokio::time::sleep(Duration::from_millis(150)).await;
     if escrowed(&shop) > 0 {
-        assert_eq!(shop.engine(&document).complete(complete()).await.unwrap().exit, ExitKind::Done);
+        assert_eq!(shop.engine(&document).complete(CompleteRequest::default()).await.unwrap().exit, ExitKind::Done);
     }
     assert_eq!(escrowed(&shop), 0, "its time in escrow is over");
     let before = shop.env(".env");

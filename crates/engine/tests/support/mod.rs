@@ -25,13 +25,13 @@ use keyroll_adapters::stores::{
 };
 use keyroll_engine::config::ConfigHash;
 use keyroll_engine::{
-    Assembly, Clock, Consumer, CrashPoint, Engine, EngineError, EnginePolicy, Fingerprints, Hooks, Notice, Observer,
-    Operator, Outcome, Standby,
+    Assembly, Clock, Compromised, Consumer, CrashPoint, Engine, EngineError, EnginePolicy, Fingerprints, Hooks, Notice,
+    Observer, Operator, Outcome, Overrides, Patience, RevokeRequest, RotateRequest, Standby, StoreLeak, Why,
 };
 use keyroll_keyring::profile::Profile;
 use keyroll_keyring::{FieldName, Fields, KeyId, Secret};
 use keyroll_rotation::gate::{Declared, EvidenceRule, MemberKind};
-use keyroll_rotation::{DrainRule, Millis, ReloadNeed, Settings};
+use keyroll_rotation::{DrainRule, Millis, Mode, ReloadNeed, Settings, Stage};
 
 /// The key with which every simulated application starts.
 pub(crate) const FIRST_KEY: &str = "7d0f7ac1f9c04b58bd3ba1d2f0a4f34de3c5b9a8c7d6e5f4a3b2c1d0e9f8a7b60fe1d2c3b4a5968778695a4b3c2d1e0f00112233445566778899aabbccddeeff";
@@ -708,6 +708,23 @@ fn silence_kills() {
             }
         }));
     });
+}
+
+/// A rotation that stops behind `stage`.
+pub(crate) fn until(stage: Stage) -> RotateRequest {
+    RotateRequest { until: Some(stage), ..RotateRequest::default() }
+}
+
+/// A revocation of what leaked, the store excluded.
+pub(crate) fn revoke(mode: Mode, compromised: Compromised) -> RevokeRequest {
+    RevokeRequest {
+        mode,
+        compromised,
+        store: StoreLeak::Excluded,
+        patience: Patience::Forever,
+        overrides: Overrides::default(),
+        why: Why::default(),
+    }
 }
 
 /// A state folder in memory where there is one, because a journal syncs every line.

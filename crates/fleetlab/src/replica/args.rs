@@ -4,7 +4,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::Mode;
@@ -71,9 +71,11 @@ impl Args {
         self.words_with_port(self.port.to_string().into())
     }
 
-    /// The same for every replica of a fleet: `{port}` stands where the port belongs.
-    pub fn template(&self) -> Vec<OsString> {
-        self.words_with_port(PORT_PLACE.into())
+    /// The command line of every replica of a fleet, as `keyroll.yaml` has it: `{port}` stands where the port belongs.
+    pub fn command(&self, program: &Path, subcommand: &str) -> Vec<String> {
+        let begin = [program.to_string_lossy().into_owned(), subcommand.to_owned()];
+        let words = self.words_with_port(PORT_PLACE.into());
+        begin.into_iter().chain(words.iter().map(|word| word.to_string_lossy().into_owned())).collect()
     }
 
     fn words_with_port(&self, port: OsString) -> Vec<OsString> {
@@ -158,8 +160,10 @@ mod tests {
                 owner: Some(42),
             };
             assert_eq!(Args::parse(args.words()).unwrap(), args);
-            let of_port = |word: OsString| if word == "{port}" { "4711".into() } else { word };
-            assert_eq!(Args::parse(args.template().into_iter().map(of_port)).unwrap(), args);
+            let command = args.command(Path::new("/bin/lab"), "replica");
+            assert_eq!(command[..2], ["/bin/lab", "replica"]);
+            let words = command[2..].iter().map(|word| OsString::from(word.replace("{port}", "4711")));
+            assert_eq!(Args::parse(words).unwrap(), args);
         }
     }
 

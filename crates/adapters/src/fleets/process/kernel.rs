@@ -68,10 +68,8 @@ impl Identity {
 
     /// How long it has been running, by the clock that its start is told by.
     pub(super) fn age(self) -> Option<Duration> {
-        let up = fs::read_to_string("/proc/uptime").ok()?;
-        let up = Duration::try_from_secs_f64(up.split_ascii_whitespace().next()?.parse().ok()?).ok()?;
-        let started = self.start.saturating_mul(1000) / rustix::param::clock_ticks_per_second().max(1);
-        Some(up.saturating_sub(Duration::from_millis(started)))
+        let up = nanoseconds(ClockId::Boottime)?;
+        Some(Duration::from_nanos(u64::try_from(up.saturating_sub(self.after_boot())).ok()?))
     }
 
     /// When it started, in milliseconds since the Unix epoch, rounded down so that it is never later than the truth.
@@ -79,9 +77,12 @@ impl Identity {
         // Between the two readings time passes, so that the difference is never too large.
         let now = nanoseconds(ClockId::Realtime)?;
         let booted_at = now.checked_sub(nanoseconds(ClockId::Boottime)?)?;
-        let after_boot =
-            u128::from(self.start) * 1_000_000_000 / u128::from(rustix::param::clock_ticks_per_second().max(1));
-        u64::try_from((booted_at + after_boot) / TICK.as_nanos() * TICK.as_millis()).ok()
+        u64::try_from((booted_at + self.after_boot()) / TICK.as_nanos() * TICK.as_millis()).ok()
+    }
+
+    /// When it started, in nanoseconds since the machine booted.
+    fn after_boot(self) -> u128 {
+        u128::from(self.start) * 1_000_000_000 / u128::from(rustix::param::clock_ticks_per_second().max(1))
     }
 }
 
