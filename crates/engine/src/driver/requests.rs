@@ -60,6 +60,8 @@ impl Engine {
         let rule = request.overrides.evidence.unwrap_or(self.assembly.policy.settings.evidence);
         let report = self.preflight_checks(request.mode, Lock::Asked, rule).await;
         if !report.passed() {
+            // Members that somebody else is reloading fail it; then that somebody is the answer.
+            self.unlocked().await?;
             return Err(EngineError::Preflight { report: Box::new(report) });
         }
         match &request.plan {
