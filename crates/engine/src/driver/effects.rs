@@ -12,8 +12,9 @@ use keyroll_keyring::{KeyId, KeyState};
 use keyroll_rotation::gate::Gate;
 use keyroll_rotation::{Effect, Event, Leaving, Millis, ReloadScope, RotationId, StoreIndex, WorldConfiguration};
 
+use crate::driver::commit::{Change, Owned};
 use crate::driver::hooks::Moment;
-use crate::driver::session::{Change, Seen, Session};
+use crate::driver::session::{Seen, Session};
 use crate::error::{EngineError, error_chain};
 use crate::journal::{Body, Completion};
 use crate::members::drain::{DrainBook, Reading, RunReading};
@@ -129,7 +130,7 @@ impl Session<'_> {
         };
         for place in 0..self.views.len() {
             self.hook("store candidate", Moment::Before);
-            self.commit(place, None, add).await?;
+            self.commit(place, Owned::AsJudged, add).await?;
             self.hook("store candidate", Moment::After);
         }
         // Read back: what the stores give is what was meant, by fingerprint.
@@ -194,7 +195,7 @@ impl Session<'_> {
             self.tell_what_ends(before.active).await?;
         }
         self.hook(&format!("write store {place}"), Moment::Before);
-        self.commit(place, Some(before), change).await?;
+        self.commit(place, Owned::Are(before), change).await?;
         self.hook(&format!("write store {place}"), Moment::After);
         // The time after the write: settle counts from when it was surely visible.
         let at = self.store_now(place).await?;
@@ -299,7 +300,7 @@ impl Session<'_> {
                     document.pending.retain(|hidden| hidden.rotation != rotation.0 || !in_use.contains(&hidden.id));
                     Ok(())
                 };
-                self.commit_everywhere("close", change).await?;
+                self.commit_everywhere("close", Rests::OnProof, change).await?;
             }
             Leaving::Escrow { key, until } => {
                 for id in self.stamp.ledger.keys.iter().map(|known| known.id).collect::<Vec<_>>() {
@@ -321,7 +322,7 @@ impl Session<'_> {
                     }
                     Ok(())
                 };
-                self.commit_everywhere("close", change).await?;
+                self.commit_everywhere("close", Rests::OnProof, change).await?;
                 self.note(Body::Escrowed { key: self.mark(*key), until: crate::clock::calendar(*until) })?;
             }
             Leaving::Destroy { keys } => {
@@ -329,7 +330,7 @@ impl Session<'_> {
                     document.pending.retain(|hidden| hidden.rotation != rotation.0);
                     Ok(())
                 };
-                self.commit_everywhere("close", change).await?;
+                self.commit_everywhere("close", Rests::OnProof, change).await?;
                 self.destroy(keys).await?;
             }
         }
@@ -354,7 +355,7 @@ impl Session<'_> {
             document.escrow.retain(|hidden| !keys.contains(&hidden.id));
             Ok(())
         };
-        self.commit_everywhere("destroy", change).await?;
+        self.commit_everywhere("destroy", Rests::OnNothing, change).await?;
         for place in 0..self.views.len() {
             let view = self.engine.read_store(place).await?;
             if there(&view.document) {
@@ -403,10 +404,12 @@ impl Session<'_> {
         Ok(())
     }
 
-    async fn commit_everywhere(&mut self, what: &str, change: Change<'_>) -> Result<(), EngineError> {
+    async fn commit_everywhere(&mut self, what: &str, rests: Rests, change: Change<'_>) -> Result<(), EngineError> {
         for place in 0..self.views.len() {
             self.hook(&format!("{what} store {place}"), Moment::Before);
-            self.commit(place, None, change).await?;
+            let recorded = self.recorded(place).filter(|_| rests == Rests::OnProof);
+            let owned = recorded.as_ref().map_or(Owned::AsJudged, Owned::Are);
+            self.commit(place, owned, change).await?;
             self.hook(&format!("{what} store {place}"), Moment::After);
         }
         Ok(())
@@ -416,6 +419,13 @@ impl Session<'_> {
         let store = self.store(place)?;
         Ok(crate::clock::millis(self.engine.with_retries("the store's clock", || store.now()).await?))
     }
+}
+
+/// Whether a write is made because of what members were shown to do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Rests {
+    OnProof,
+    OnNothing,
 }
 
 /// Hides a copy of the candidate, once.

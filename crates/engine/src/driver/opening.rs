@@ -9,8 +9,9 @@ use keyroll_keyring::{Key, KeyId, KeyState, Secret};
 use keyroll_rotation::{Candidate, Direction, Millis, Mode, Opening, Rotation, WorldConfiguration};
 
 use crate::clock::{calendar, millis};
+use crate::driver::commit::{Change, Owned};
 use crate::driver::hooks::Moment;
-use crate::driver::session::{Change, Session};
+use crate::driver::session::Session;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::journal::{Body, HumanAction, Why};
@@ -110,6 +111,7 @@ impl Session<'_> {
             why: why.clone(),
             plan_hash: engine.world_hash(&self.views),
             revoked: leak.map(Asked::revoke),
+            shown: Vec::new(),
         });
         if let Some(lock) = &mut self.stamp.lock {
             lock.rotation = id;
@@ -208,7 +210,7 @@ impl Session<'_> {
         };
         for place in 0..self.views.len() {
             self.hook("store own copy", Moment::Before);
-            self.commit(place, None, change).await?;
+            self.commit(place, Owned::AsJudged, change).await?;
             self.hook("store own copy", Moment::After);
         }
         Ok(())

@@ -6,14 +6,13 @@
 use keyroll_adapters::fleets::ReloadStyle;
 use keyroll_adapters::stores::StoreError;
 use keyroll_keyring::KeyState;
-use keyroll_rotation::{Direction, Event, Halt, Mode, Rotation, Stage};
+use keyroll_rotation::{Direction, Event, Mode, Rotation, Stage};
 
 use crate::clock::{calendar, millis};
 use crate::driver::conclusion::Expected;
 use crate::driver::drive::{Goal, Stop};
-use crate::driver::hooks::Moment;
 use crate::driver::opening::going_back_onto;
-use crate::driver::session::{Change, ROTATE, Session, Taken};
+use crate::driver::session::{ROTATE, Session, Taken};
 use crate::driver::window::Admission;
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -489,89 +488,6 @@ impl Session<'_> {
         Err(EngineError::RefusedBecause {
             reason: format!("there is no member `{name}`; there are {}", known.join(", ")),
         })
-    }
-
-    async fn overwrite_foreign_write(&mut self, why: Why) -> Result<Stop, EngineError> {
-        self.look_and_compare().await?;
-        let machine = self.halted_by_foreign_write()?;
-        let action = HumanAction::Override {
-            name: "--overwrite-foreign-write".into(),
-            gives_up: "what somebody else wrote into the key's own fields".into(),
-        };
-        self.note(Body::Human { action, why })?;
-        let profile = self.engine.assembly.profile.clone();
-        for (place, expected) in machine.stores.iter().enumerate() {
-            if self.fields(place).configuration() == Some(expected) {
-                continue;
-            }
-            let change: Change<'_> = &|document, materials| {
-                document.fields = world::render(&profile, materials, expected)?;
-                Ok(())
-            };
-            self.hook(&format!("overwrite store {place}"), Moment::Before);
-            self.commit(place, None, change).await?;
-            self.hook(&format!("overwrite store {place}"), Moment::After);
-        }
-        self.look_and_compare().await?;
-        Ok(Stop::Decided("the foreign write was overwritten; what was proven is proven again".into()))
-    }
-
-    async fn adopt_foreign_write(&mut self, why: Why) -> Result<Stop, EngineError> {
-        let found = self.look_and_compare().await?;
-        let machine = self.halted_by_foreign_write()?;
-        let at = self.now().await?;
-        let stores =
-            found.iter().map(|found| found.configuration().cloned()).collect::<Option<Vec<_>>>().ok_or_else(|| {
-                EngineError::RefusedBecause {
-                    reason: "a store holds a key that nobody knows; put it back as it was, or \
-                             `keyroll resume --overwrite-foreign-write`"
-                        .into(),
-                }
-            })?;
-        let event = Event::ForeignWriteAdopted { stores, at };
-        // What is refused was not decided, and does not stand in the record as if it were.
-        machine.apply(&event).map_err(EngineError::Refused)?;
-        let action = HumanAction::Override {
-            name: "--adopt-foreign-write".into(),
-            gives_up: "the stage that was reached; the rotation goes on from what somebody else wrote".into(),
-        };
-        self.note(Body::Human { action, why })?;
-        self.apply(&event).await?;
-        let stage = self.stage().map_or("its beginning", crate::words::stage);
-        Ok(Stop::Decided(format!(
-            "the foreign write was adopted; the rotation goes on from {stage}, and proves everything again"
-        )))
-    }
-
-    /// What stands still for a foreign write goes on by a named decision only, and what does not stand still just goes on.
-    fn can_resume(&self) -> Result<(), EngineError> {
-        match self.machine().and_then(|machine| machine.halt.as_ref()) {
-            None => Err(EngineError::RefusedBecause {
-                reason: "the rotation does not stand still; `keyroll rotate` goes on".into(),
-            }),
-            Some(halt @ Halt::ForeignWrite { .. }) => {
-                Err(EngineError::HumanMustDecide { decision: self.decision(halt) })
-            }
-            Some(_) => Ok(()),
-        }
-    }
-
-    /// The open rotation, where a foreign write is what it stands still for.
-    fn halted_by_foreign_write(&self) -> Result<Rotation, EngineError> {
-        match self.machine() {
-            None => Err(self.engine.nothing_open("resume")),
-            Some(machine) if matches!(machine.halt, Some(Halt::ForeignWrite { .. })) => Ok(machine.clone()),
-            Some(_) => Err(EngineError::RefusedBecause {
-                reason: "no store holds a foreign write; `keyroll rotate` goes on".into(),
-            }),
-        }
-    }
-
-    async fn look_and_compare(&mut self) -> Result<Vec<world::FieldsSay>, EngineError> {
-        let found = self.look().await?;
-        let now = self.now().await?;
-        self.compare(&found, now).await?;
-        Ok(found)
     }
 
     /// Asks the machine in this operator's name; a refusal is this command's failure.

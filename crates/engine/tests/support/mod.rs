@@ -389,6 +389,17 @@ impl World {
         }))
     }
 
+    /// An engine in whose world something happens at a point, such as `closing/before close store 0`.
+    pub(crate) fn meanwhile(
+        self: &Arc<Self>,
+        state_dir: &std::path::Path,
+        point: &'static str,
+        act: impl FnOnce(&World) + Send + 'static,
+    ) -> Engine {
+        let browsing = Browsing { world: Arc::clone(self), points: AtomicUsize::new(0), crash_at: None };
+        self.engine(state_dir).with_hooks(Arc::new(Meanwhile { browsing, point, act: Mutex::new(Some(Box::new(act))) }))
+    }
+
     fn start(&self, state: &mut State, name: &str) -> SimMember {
         state.boots += 1;
         let now = state.now;
@@ -672,6 +683,27 @@ impl Hooks for Browsing {
         if self.crash_at == Some(number) {
             std::panic::panic_any(Killed(point.to_string()));
         }
+    }
+}
+
+/// Lets something happen in the world at a point, the first time that the driver comes to it.
+pub(crate) struct Meanwhile {
+    browsing: Browsing,
+    point: &'static str,
+    act: Mutex<Option<Act>>,
+}
+
+type Act = Box<dyn FnOnce(&World) + Send>;
+
+impl Hooks for Meanwhile {
+    fn at(&self, point: &CrashPoint) {
+        if point.to_string() == self.point {
+            let act = self.act.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+            if let Some(act) = act {
+                act(&self.browsing.world);
+            }
+        }
+        self.browsing.at(point);
     }
 }
 

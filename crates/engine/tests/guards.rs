@@ -1,0 +1,118 @@
+//! What a driver does not do behind anybody's back: every write is made over what it has looked at, and over nothing else.
+
+mod support;
+
+use std::time::Duration;
+
+use keyroll_engine::{CompleteRequest, ExitKind, RotateRequest, Why};
+use keyroll_rotation::Stage;
+use support::{FIRST_KEY, World, folder, until};
+
+async fn wait(span: u64) {
+    tokio::time::sleep(Duration::from_millis(span)).await;
+}
+
+/// A strong key that nobody here has seen.
+fn strange(seed: u64) -> String {
+    let mut state = seed;
+    let mut digits = String::new();
+    for _ in 0..8 {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        digits.push_str(&format!("{:016x}", state ^ (state >> 29)));
+    }
+    digits
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rotation_is_not_closed_over_what_somebody_has_just_written() {
+    let dir = folder();
+    let world = World::new(2);
+    let engine = world.meanwhile(dir.path(), "closing/before close store 0", |world| {
+        world.foreign_write("SECRET_KEY_BASE", Some(&strange(1)));
+    });
+    let outcome = engine.rotate(RotateRequest::default()).await.unwrap();
+    assert_eq!((outcome.exit, outcome.stage), (ExitKind::Drift, Some(Stage::Closing)), "{outcome:?}");
+    assert_eq!(world.stamp()["open"]["machine"]["closed_at"], serde_json::Value::Null);
+    assert_eq!(world.hidden().0, 1, "the candidate's copy was not taken away from beside what nobody knows");
+    assert_eq!(world.field("SECRET_KEY_BASE").unwrap(), strange(1).as_bytes());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_drain_does_not_begin_over_what_somebody_has_just_written() {
+    let dir = folder();
+    let world = World::new(2);
+    let engine = world.meanwhile(dir.path(), "draining/before write stamp", |world| {
+        world.foreign_write("SECRET_KEY_BASE", Some(FIRST_KEY));
+    });
+    let outcome = engine.rotate(RotateRequest::default()).await.unwrap();
+    assert_eq!((outcome.exit, outcome.stage), (ExitKind::Drift, Some(Stage::Draining)), "{outcome:?}");
+    assert_eq!(world.stamp()["open"]["machine"]["t0"], serde_json::Value::Null, "a member may mint under the old key");
+    assert_eq!(world.lost(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_is_not_destroyed_beside_what_somebody_has_just_written() {
+    let dir = folder();
+    let world = World::new(1);
+    world.engine(dir.path()).rotate(RotateRequest::default()).await.unwrap();
+    wait(3_600_000).await;
+    let engine = world.meanwhile(dir.path(), "escrow/before destroy store 0", |world| {
+        world.foreign_write("SECRET_KEY_BASE", Some(FIRST_KEY));
+    });
+    let outcome = engine.complete(CompleteRequest::default()).await.unwrap();
+    assert_eq!(outcome.exit, ExitKind::Drift, "{outcome:?}");
+    assert_eq!(world.hidden(), (0, 1), "who wrote the old key back may need it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_the_foreign_write_that_was_shown_is_overwritten() {
+    let dir = folder();
+    let world = World::new(2);
+    world.engine(dir.path()).rotate(until(Stage::Promoting)).await.unwrap();
+    world.foreign_write("SECRET_KEY_BASE", Some(&strange(1)));
+    let outcome = world.engine(dir.path()).rotate(RotateRequest::default()).await.unwrap();
+    assert_eq!(outcome.exit, ExitKind::Drift, "{outcome:?}");
+    // Nobody has seen this one, neither where it comes between two commands nor where it comes in the middle of one.
+    world.foreign_write("SECRET_KEY_BASE_ACCEPT", None);
+    world.foreign_write("SECRET_KEY_BASE", Some(FIRST_KEY));
+    let outcome = world.engine(dir.path()).overwrite_foreign_write(Why::default()).await.unwrap();
+    assert_eq!(outcome.exit, ExitKind::Drift, "{outcome:?}");
+    assert_eq!(world.field("SECRET_KEY_BASE").unwrap(), FIRST_KEY.as_bytes());
+    assert!(!journal(&dir).contains("overwrite-foreign-write"), "what was not done does not stand in the record");
+    let engine = world.meanwhile(dir.path(), "draining/before overwrite store 0", |world| {
+        world.foreign_write("SECRET_KEY_BASE", Some(&strange(2)));
+        world.foreign_write("SECRET_KEY_BASE_ACCEPT", Some(FIRST_KEY));
+    });
+    let outcome = engine.overwrite_foreign_write(Why::default()).await.unwrap();
+    assert_eq!(outcome.exit, ExitKind::Drift, "{outcome:?}");
+    assert_eq!(world.field("SECRET_KEY_BASE").unwrap(), strange(2).as_bytes());
+    assert!(journal(&dir).contains(r#""kind":"failed""#));
+    // It was shown now.
+    let outcome = world.engine(dir.path()).overwrite_foreign_write(Why::default()).await.unwrap();
+    assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
+    let outcome = world.engine(dir.path()).rotate(RotateRequest::default()).await.unwrap();
+    assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
+    assert_eq!(world.lost(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_weak_keys_that_nobody_can_tell_apart_only_one_that_nobody_wrote_over_is_overwritten() {
+    let (here, there) = (folder(), folder());
+    let world = World::new(2);
+    world.engine(here.path()).rotate(until(Stage::Promoting)).await.unwrap();
+    world.foreign_write("SECRET_KEY_BASE", Some("changeme"));
+    let outcome = world.engine(here.path()).rotate(RotateRequest::default()).await.unwrap();
+    assert_eq!(outcome.exit, ExitKind::Drift, "{outcome:?}");
+    world.foreign_write("SECRET_KEY_BASE", Some("secret"));
+    let elsewhere = || world.engine_of(world.assembly(), there.path(), "grace", "there");
+    let outcome = elsewhere().overwrite_foreign_write(Why::default()).await.unwrap();
+    assert_eq!(outcome.exit, ExitKind::Drift, "{outcome:?}");
+    let outcome = world.engine(here.path()).overwrite_foreign_write(Why::default()).await.unwrap();
+    assert_eq!(outcome.exit, ExitKind::Drift, "{outcome:?}");
+    let outcome = world.engine(here.path()).overwrite_foreign_write(Why::default()).await.unwrap();
+    assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
+}
+
+fn journal(dir: &tempfile::TempDir) -> String {
+    std::fs::read_to_string(dir.path().join("journal.jsonl")).unwrap()
+}
