@@ -4,7 +4,8 @@ mod support;
 
 use std::time::Duration;
 
-use keyroll_engine::{CompleteRequest, ExitKind, RotateRequest, Why};
+use keyroll_engine::journal::{JournalError, JournalReader, audit};
+use keyroll_engine::{CompleteRequest, EngineError, ExitKind, RotateRequest, Why};
 use keyroll_rotation::Stage;
 use support::{FIRST_KEY, World, folder, until};
 
@@ -111,6 +112,34 @@ async fn of_weak_keys_that_nobody_can_tell_apart_only_one_that_nobody_wrote_over
     assert_eq!(outcome.exit, ExitKind::Drift, "{outcome:?}");
     let outcome = world.engine(here.path()).overwrite_foreign_write(Why::default()).await.unwrap();
     assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_whose_end_was_cut_off_is_not_continued_as_if_it_were_whole() {
+    let (dir, there) = (folder(), folder());
+    let world = World::new(2);
+    world.engine(dir.path()).rotate(until(Stage::Accepting)).await.unwrap();
+    let path = dir.path().join("journal.jsonl");
+    let cut: String = journal(&dir).lines().take(9).map(|line| format!("{line}\n")).collect();
+    std::fs::write(&path, &cut).unwrap();
+    let stamp = world.stamp();
+    for _ in 0..2 {
+        let error = world.engine(dir.path()).rotate(RotateRequest::default()).await.unwrap_err();
+        assert!(matches!(&error, EngineError::Journal(JournalError::CutOff { .. })), "{error:?}");
+    }
+    assert_eq!((journal(&dir), world.stamp()), (cut, stamp), "neither the record nor what vouches for it moved");
+    let anchors = world.engine(dir.path()).anchors().await.unwrap();
+    let report = audit::verify(&JournalReader::open(dir.path()).unwrap(), &anchors);
+    assert_eq!(report.verdict(), audit::AuditVerdict::Broken, "the loss is still found");
+    // Whoever has nothing at all goes on, and so does whoever moves the file away; both records say where they begin.
+    let elsewhere = world.engine_of(world.assembly(), there.path(), "grace", "there");
+    elsewhere.rotate(until(Stage::Promoting)).await.unwrap();
+    assert!(journal(&there).lines().next().unwrap().contains(r#""kind":"lockTaken""#));
+    assert!(journal(&there).contains(r#""kind":"continued""#));
+    std::fs::rename(&path, dir.path().join("kept")).unwrap();
+    let outcome = world.engine(dir.path()).rotate(RotateRequest::default()).await.unwrap();
+    assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
+    assert!(journal(&dir).contains(r#""kind":"continued""#));
 }
 
 fn journal(dir: &tempfile::TempDir) -> String {

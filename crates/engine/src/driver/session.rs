@@ -168,6 +168,10 @@ impl<'e> Session<'e> {
     async fn try_take(&mut self, operation: &str, claim: Claim) -> Result<(), EngineError> {
         let engine = self.engine;
         self.views = engine.read_stores().await?;
+        for anchor in self.views.iter().filter_map(|view| view.stamp.as_ref()?.audit.as_ref()) {
+            // Before anything is appended, because the next stamp points at whatever is the end then.
+            self.journal.holds(anchor)?;
+        }
         self.stamp = engine.reconcile(&self.views).unwrap_or_else(|| StampBody::new(&engine.assembly.name));
         self.since_release = engine.since_release(&self.views)?;
         if let SinceRelease::Moved { location } = &self.since_release {
@@ -220,6 +224,14 @@ impl<'e> Session<'e> {
         });
         self.lock_stores(before).await?;
         if let Some(from) = continued {
+            if from.host == engine.operator.host {
+                self.caution(format!(
+                    "the record up to entry {} lies in another journal of this host, which is not in `{}`; it goes on here in a \
+                     new one that says so",
+                    from.seq,
+                    engine.state_dir.display()
+                ));
+            }
             self.note(Body::Continued { from })?;
         }
         for place in 0..self.views.len() {
