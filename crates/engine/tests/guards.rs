@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use keyroll_engine::journal::{JournalError, JournalReader, audit};
 use keyroll_engine::{CompleteRequest, EngineError, ExitKind, RotateRequest, Why};
-use keyroll_rotation::Stage;
+use keyroll_rotation::{Mode, Stage};
 use support::{FIRST_KEY, World, folder, until};
 
 async fn wait(span: u64) {
@@ -140,6 +140,36 @@ async fn a_record_whose_end_was_cut_off_is_not_continued_as_if_it_were_whole() {
     let outcome = world.engine(dir.path()).rotate(RotateRequest::default()).await.unwrap();
     assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
     assert!(journal(&dir).contains(r#""kind":"continued""#));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_that_went_stale_while_the_lock_was_taken_is_refused() {
+    let dir = folder();
+    let world = World::new(2);
+    let plan = world.engine(dir.path()).plan(Mode::Staged).await.unwrap();
+    let engine = world.meanwhile(dir.path(), "-/after take lock", |world| {
+        world.foreign_write("SECRET_KEY_BASE", Some(&strange(1)));
+        world.restart("web-0");
+        world.restart("web-1");
+    });
+    let request = RotateRequest { plan: Some(plan), ..RotateRequest::default() };
+    let error = engine.rotate(request).await.unwrap_err();
+    assert!(matches!(&error, EngineError::StalePlan { .. }), "{error:?}");
+    assert!(world.stamp()["open"].is_null() && world.stamp()["lock"].is_null());
+    assert_eq!(world.candidates(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_preflight_found_is_asked_again_under_the_lock() {
+    let dir = folder();
+    let world = World::new(2);
+    let engine = world.meanwhile(dir.path(), "-/after take lock", |world| {
+        world.scale_down("web-0");
+        world.scale_down("web-1");
+    });
+    let error = engine.rotate(RotateRequest::default()).await.unwrap_err();
+    assert_eq!(error.exit(), ExitKind::PreflightFailed, "{error:?}");
+    assert!(world.stamp()["open"].is_null() && world.stamp()["lock"].is_null());
 }
 
 fn journal(dir: &tempfile::TempDir) -> String {

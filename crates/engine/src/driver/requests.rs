@@ -56,8 +56,13 @@ impl Engine {
                         .into(),
             });
         }
+        self.green(request, Lock::Asked).await
+    }
+
+    /// Whether preflight passes, and the plan was made for this world.
+    async fn green(&self, request: &RotateRequest, lock: Lock) -> Result<(), EngineError> {
         let rule = request.overrides.evidence.unwrap_or(self.assembly.policy.settings.evidence);
-        let report = self.preflight_checks(request.mode, Lock::Asked, rule).await;
+        let report = self.preflight_checks(request.mode, lock, rule).await;
         if !report.passed() {
             return Err(EngineError::Preflight { report: Box::new(report) });
         }
@@ -268,6 +273,8 @@ impl Session<'_> {
         self.note(Body::Human { action: HumanAction::Rotate, why: request.why.clone() })?;
         let over = self.taken == Taken::FromTheDead && was_rotating;
         if !continues && !over {
+            // The world may have moved until the lock was had, and from here on nobody else who asks moves it.
+            self.engine.green(request, Lock::Held).await?;
             if request.window == WindowRule::Overridden
                 && let Some((opens, _)) = self.engine.window_closed()
             {

@@ -108,9 +108,7 @@ impl Journal {
         match usize::try_from(anchor.seq.0).ok().and_then(|seq| self.hashes.get(seq)) {
             Some(hash) if *hash == anchor.head => Ok(()),
             Some(_) => Err(JournalError::Rewritten { path, seq: anchor.seq }),
-            None => {
-                Err(JournalError::CutOff { path, seq: anchor.seq, last: Seq(self.chain.next.0.saturating_sub(1)) })
-            }
+            None => Err(JournalError::CutOff { path, seq: anchor.seq, last: Seq(self.chain.next.0.saturating_sub(1)) }),
         }
     }
 
