@@ -172,6 +172,48 @@ async fn what_preflight_found_is_asked_again_under_the_lock() {
     assert!(world.stamp()["open"].is_null() && world.stamp()["lock"].is_null());
 }
 
+/// How often G1 was asked again before the promoting write.
+fn asked_again(dir: &tempfile::TempDir) -> usize {
+    journal(dir).matches(r#""kind":"gateSwept","gate":"G1","stage":"promoting","outcome":"passed""#).count()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_comes_a_minute_after_its_gate_has_everybody_asked_again() {
+    for (span, again) in [(50_000, 0), (61_000, 1)] {
+        let dir = folder();
+        let world = World::new(2);
+        // The decision to write was made in time, and then the machine slept.
+        let engine = world.meanwhile(dir.path(), "promoting/before write store 0", move |world| world.sleep(span));
+        let outcome = engine.rotate(RotateRequest::default()).await.unwrap();
+        assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
+        assert_eq!(asked_again(&dir), again, "{span} ms");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_write_that_a_stammering_store_holds_up_for_a_minute_has_everybody_asked_again() {
+    let dir = folder();
+    let world = World::new(2);
+    let engine = world.meanwhile(dir.path(), "promoting/before write store 0", |world| {
+        world.sleep(45_000);
+        world.faults(|faults| faults.fail_writes = 20);
+    });
+    let outcome = engine.rotate(RotateRequest::default()).await.unwrap();
+    assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
+    assert!(asked_again(&dir) > 0);
+    assert_eq!(world.lost(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gate_that_was_passed_in_the_future_was_not_passed() {
+    let dir = folder();
+    let world = World::new(2);
+    let engine = world.meanwhile(dir.path(), "promoting/before journal state", |world| world.set_clock_back(30_000));
+    let outcome = engine.rotate(RotateRequest::default()).await.unwrap();
+    assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
+    assert_eq!(asked_again(&dir), 1);
+}
+
 fn journal(dir: &tempfile::TempDir) -> String {
     std::fs::read_to_string(dir.path().join("journal.jsonl")).unwrap()
 }

@@ -4,6 +4,8 @@
 //! stamp and stops; and whoever wrote to the key's fields since they were last held against the record is noticed before the
 //! write, even where it changes nothing but the stamp: a stamp says what was found out about the fields beside it.
 
+use std::time::Duration;
+
 use keyroll_adapters::stores::{Document, StoreError};
 use keyroll_rotation::WorldConfiguration;
 
@@ -62,8 +64,15 @@ impl Session<'_> {
         for _ in 0..COMMIT_ATTEMPTS {
             self.refresh(place).await?;
             self.check_owned(place, owned)?;
-            match self.swap(place, change).await {
+            let until = match owned {
+                Owned::Are(_) => self.proof_lasts(place).await?,
+                Owned::AsJudged => Duration::MAX,
+            };
+            match self.swap(place, until, change).await {
                 Err(EngineError::Store(StoreError::Conflict { .. })) => {}
+                Err(EngineError::Store(StoreError::Unavailable { .. })) if self.engine.clock.boottime() > until => {
+                    return Err(EngineError::OldProof { location: self.views[place].location.clone() });
+                }
                 done => return done,
             }
         }
@@ -80,6 +89,16 @@ impl Session<'_> {
             self.hook("write stamp", Moment::After);
         }
         Ok(())
+    }
+
+    /// Until when what was proven allows the write that is due, by the clock that counts suspend.
+    pub(crate) async fn proof_lasts(&self, place: usize) -> Result<Duration, EngineError> {
+        let Some(machine) = self.machine() else { return Ok(Duration::MAX) };
+        let began = self.engine.clock.boottime();
+        match machine.may_write_for(self.now().await?) {
+            Some(left) => Ok(began.saturating_add(Duration::from_millis(left.0))),
+            None => Err(EngineError::OldProof { location: self.views[place].location.clone() }),
+        }
     }
 
     /// Whether the fields, as they were read last, hold what they must.
@@ -106,7 +125,9 @@ impl Session<'_> {
     }
 
     /// Writes what was read last, changed, if nobody wrote since.
-    pub(crate) async fn swap(&mut self, place: usize, change: Change<'_>) -> Result<(), EngineError> {
+    ///
+    /// No other try is made behind `until`.
+    pub(crate) async fn swap(&mut self, place: usize, until: Duration, change: Change<'_>) -> Result<(), EngineError> {
         let store = self.store(place)?;
         self.stamp.sequence = self.stamp.sequence.saturating_add(1);
         self.stamp.audit = self.journal.anchor();
@@ -119,7 +140,7 @@ impl Session<'_> {
                 .map_err(|error| EngineError::Stamp { location: view.location.clone(), reason: error.to_string() })?,
         );
         let expect = view.revision.clone();
-        let written = self.engine.with_retries(&view.location, || store.write(&document, &expect)).await;
+        let written = self.engine.with_retries_until(&view.location, until, || store.write(&document, &expect)).await;
         match written {
             Ok(revision) => {
                 let view = &mut self.views[place];

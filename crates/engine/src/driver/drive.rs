@@ -72,7 +72,8 @@ impl Session<'_> {
                 return Ok(Stop::Interrupted);
             }
             match self.round(goal, started).await {
-                Ok(None) | Err(EngineError::RequestWaits | EngineError::Moved { .. }) => {}
+                Ok(None)
+                | Err(EngineError::RequestWaits | EngineError::Moved { .. } | EngineError::OldProof { .. }) => {}
                 Ok(Some(stop)) => return Ok(stop),
                 Err(EngineError::Interrupted) => return Ok(Stop::Interrupted),
                 Err(error @ EngineError::Foreign { .. }) => {
@@ -92,6 +93,10 @@ impl Session<'_> {
         let now = self.look_and_compare().await?;
         self.take_requests().await?;
         self.heed_touch().await?;
+        if self.machine().is_some_and(|machine| machine.halt.is_none() && machine.is_ahead_of(now)) {
+            self.caution("the store's clock was set back, so what was proven is proven again");
+            self.apply(&Event::Disturbed { at: now }).await?;
+        }
         let Some(machine) = self.machine().cloned() else { return Ok(Some(Stop::Closed)) };
         if let Some(until) = goal.until
             && machine.direction == Direction::Forward

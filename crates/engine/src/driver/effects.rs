@@ -40,7 +40,7 @@ impl Session<'_> {
             Effect::Write { store, before, after } => self.write(*store, before, after).await,
             Effect::Reload { attempt, prove, .. } => self.reload(*attempt, prove).await,
             Effect::Sweep { gate } => self.sweep_for(gate).await,
-            Effect::StampT0 => self.now().await.map(|t0| (Event::Stamped { t0 }, Completion::Now)),
+            Effect::StampT0 => self.stamp_t0().await,
             Effect::ObserveDrain { key, since } => self.observe_drain(*key, *since).await,
             Effect::Close { leaving } => self.close(leaving).await,
             Effect::Destroy { key } => self.destroy(&[*key].into()).await.map(|how| (Event::Destroyed, how)),
@@ -208,6 +208,12 @@ impl Session<'_> {
             });
         }
         Ok((Event::Written { store, at }, Completion::Now))
+    }
+
+    /// The time from which the drain counts: now, if everybody was proven a moment ago.
+    async fn stamp_t0(&mut self) -> Result<(Event, Completion), EngineError> {
+        self.proof_lasts(0).await?;
+        Ok((Event::Stamped { t0: self.now().await? }, Completion::Now))
     }
 
     /// Asks everybody whatever the gate demands.

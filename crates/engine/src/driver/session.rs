@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use keyroll_adapters::evidence::Traffic;
 use keyroll_adapters::fleets::{BootId, MemberId};
@@ -255,7 +256,7 @@ impl<'e> Session<'e> {
             let unmoved: Change<'_> = &|_, _| Ok(());
             self.hook("take lock", Moment::Before);
             // The first time the guard is the revision alone: what was read without a lock must still be there.
-            self.swap(place, unmoved).await?;
+            self.swap(place, Duration::MAX, unmoved).await?;
             self.hook("take lock", Moment::After);
         }
         Ok(())

@@ -65,6 +65,10 @@ struct State {
     warm_up: Duration,
     faults: Faults,
     now: u64,
+    /// For so long everything slept.
+    slept: u64,
+    /// So far the clock was set back, which nobody notices who counts time.
+    set_back: u64,
 }
 
 /// What goes wrong.
@@ -74,6 +78,8 @@ pub(crate) struct Faults {
     pub(crate) lose_answers: u32,
     /// The next so many calls fail for a moment.
     pub(crate) unavailable: u32,
+    /// The next so many writes fail for a moment.
+    pub(crate) fail_writes: u32,
     /// This member does not come back from its next reload.
     pub(crate) does_not_come_back: Option<String>,
     /// Members keep their old key however often they are reloaded.
@@ -143,6 +149,8 @@ impl World {
                 warm_up: Duration::ZERO,
                 faults: Faults::default(),
                 now: START,
+                slept: 0,
+                set_back: 0,
             }),
             fingerprints: shared_fingerprints(),
             profile,
@@ -156,7 +164,7 @@ impl World {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        state.now = START + u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(0);
+        state.now = START + u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(0) + state.slept - state.set_back;
         state
     }
 
@@ -183,6 +191,16 @@ impl World {
 
     pub(crate) fn set_stale(&self, stale: Duration) {
         self.lock().stale = stale;
+    }
+
+    /// The machine sleeps, and everything with it.
+    pub(crate) fn sleep(&self, span: u64) {
+        self.lock().slept += span;
+    }
+
+    /// Somebody sets the clock back.
+    pub(crate) fn set_clock_back(&self, span: u64) {
+        self.lock().set_back += span;
     }
 
     pub(crate) fn set_warm_up(&self, warm_up: Duration) {
@@ -455,7 +473,7 @@ impl Clock for SimClock {
     }
 
     fn boottime(&self) -> Duration {
-        self.world.epoch.elapsed()
+        self.world.epoch.elapsed() + Duration::from_millis(self.world.lock().slept)
     }
 
     async fn sleep(&self, span: Duration) {
@@ -517,6 +535,10 @@ impl SecretStore for SimStore {
         let mut state = self.world.lock();
         let now = state.now;
         let state = &mut *state;
+        if state.faults.fail_writes > 0 {
+            state.faults.fail_writes -= 1;
+            return Err(StoreError::Unavailable { location: self.location(), source: "no route".into() });
+        }
         let stored = &mut state.stores[self.place];
         if expect.0 != stored.revision.to_string() {
             return Err(StoreError::Conflict { location: self.location() });
