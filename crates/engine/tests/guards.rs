@@ -5,9 +5,11 @@ mod support;
 use std::time::Duration;
 
 use keyroll_engine::journal::{JournalError, JournalReader, audit};
-use keyroll_engine::{CompleteRequest, EngineError, ExitKind, RotateRequest, Why};
+use keyroll_engine::{
+    CompleteRequest, Compromised, EngineError, ExitKind, RevokeRequest, RotateRequest, StoreLeak, Why,
+};
 use keyroll_rotation::{Mode, Stage};
-use support::{FIRST_KEY, World, folder, until};
+use support::{FIRST_KEY, Fate, Killed, World, fate, folder, revoke, until};
 
 async fn wait(span: u64) {
     tokio::time::sleep(Duration::from_millis(span)).await;
@@ -212,6 +214,87 @@ async fn a_gate_that_was_passed_in_the_future_was_not_passed() {
     let outcome = engine.rotate(RotateRequest::default()).await.unwrap();
     assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
     assert_eq!(asked_again(&dir), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leaked_key_in_escrow_is_destroyed_also_where_the_revocation_was_killed() {
+    let request = || RevokeRequest { store: StoreLeak::Possible, ..revoke(Mode::HardCutover, Compromised::Old) };
+    let mut point = 0;
+    loop {
+        let dir = folder();
+        let world = World::new(1);
+        world.engine(dir.path()).rotate(RotateRequest::default()).await.unwrap();
+        assert_eq!(world.hidden(), (0, 1));
+        let engine = world.doomed(dir.path(), point);
+        let Fate::Killed(at) = fate(async move { engine.revoke(request()).await }).await else { break };
+        let outcome = world.engine(dir.path()).revoke(request()).await.unwrap();
+        assert_eq!(outcome.exit, ExitKind::Done, "killed at `{at}`: {outcome:?}");
+        assert_eq!(world.hidden(), (0, 0), "killed at `{at}`: the key that leaked with its store is still kept");
+        assert_eq!(world.stamp()["ledger"]["keys"][0]["state"], "compromised", "killed at `{at}`");
+        let (intents, ended) = destructions(&dir);
+        assert!(intents > 0 && ended == intents, "killed at `{at}`: {intents} announced and {ended} ended");
+        point += 11;
+    }
+    assert!(point > 30, "a revocation has fewer points than it had: {point}");
+}
+
+/// How many destructions of the first key were announced, but for those that were announced again after a crash, and how many
+/// came to their end.
+fn destructions(dir: &tempfile::TempDir) -> (usize, usize) {
+    let journal = journal(dir);
+    let entries: Vec<serde_json::Value> = journal.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ours =
+        |entry: &&serde_json::Value| entry["body"]["effect"] == serde_json::json!({"effect": "destroy", "key": 1});
+    let intents: Vec<_> = entries.iter().filter(ours).map(|entry| entry["seq"].clone()).collect();
+    let ended = entries.iter().filter(|entry| entry["body"]["kind"] == "done");
+    let ended = ended.filter(|entry| intents.contains(&entry["body"]["intent"])).count();
+    (intents.len().min(1), ended.min(1))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_else_holds_a_destroyed_key_is_in_the_record_also_after_a_crash() {
+    for killed_at in ["escrow/before destroy store 0", "escrow/after destroy store 0", "escrow/after destroy k1"] {
+        let dir = folder();
+        let world = World::new(1);
+        world.engine(dir.path()).rotate(RotateRequest::default()).await.unwrap();
+        wait(3_600_000).await;
+        world.faults(|faults| faults.copies = vec!["keys.env~".into()]);
+        let engine = world.meanwhile(dir.path(), killed_at, move |world| {
+            world.faults(|faults| faults.lying_about = vec![".keys.env.keyroll-tmp".into()]);
+            std::panic::panic_any(Killed(killed_at.into()));
+        });
+        let killed = fate(async move { engine.complete(CompleteRequest::default()).await }).await;
+        assert!(matches!(killed, Fate::Killed(_)), "{killed_at}");
+        let outcome = world.engine(dir.path()).complete(CompleteRequest::default()).await.unwrap();
+        assert_eq!((outcome.exit, world.hidden()), (ExitKind::Done, (0, 0)), "{killed_at}: {outcome:?}");
+        let journal = journal(&dir);
+        let searched = journal.lines().filter(|line| line.contains(r#""kind":"searched""#));
+        let found = searched.filter(|line| line.contains(r#""found":["keys.env~"]"#)).count();
+        assert!(found > 0, "{killed_at}: nobody would ever know of the copy");
+        assert!(journal.contains(r#""kind":"swept","store":0,"removed":[".keys.env.keyroll-tmp"]"#), "{killed_at}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_whose_escrow_is_over_goes_by_an_effect_that_is_announced_first() {
+    let dir = folder();
+    let world = World::new(1);
+    world.engine(dir.path()).rotate(RotateRequest::default()).await.unwrap();
+    // The next one is open when the time of the first key is over.
+    wait(3_590_000).await;
+    world.engine(dir.path()).rotate(until(Stage::Accepting)).await.unwrap();
+    wait(60_000).await;
+    let engine = world.meanwhile(dir.path(), "promoting/after destroy store 0", |_| {
+        std::panic::panic_any(Killed("destroy".into()));
+    });
+    let killed = fate(async move { engine.rotate(RotateRequest::default()).await }).await;
+    assert!(matches!(killed, Fate::Killed(_)));
+    assert!(journal(&dir).contains(r#""effect":{"effect":"destroy","key":1}"#), "it was announced");
+    let outcome = world.engine(dir.path()).rotate(RotateRequest::default()).await.unwrap();
+    assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
+    assert_eq!(destructions(&dir), (1, 1));
+    assert!(journal(&dir).contains(r#""how":"foundDone""#), "the world shows that it was done");
+    assert_eq!(world.lost(), Vec::<String>::new());
 }
 
 fn journal(dir: &tempfile::TempDir) -> String {

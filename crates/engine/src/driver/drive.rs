@@ -14,6 +14,7 @@ use tracing::Instrument as _;
 
 use crate::assembly::Standby;
 use crate::clock::calendar;
+use crate::driver::conclusion::is_emergency;
 use crate::driver::session::{Ended, Session};
 use crate::error::{EngineError, error_chain};
 use crate::journal::{Body, HumanAction};
@@ -53,7 +54,31 @@ impl Session<'_> {
     /// Drives the open rotation as far as the goal asks and the world allows.
     pub(crate) async fn drive(&mut self, goal: Goal) -> Result<Stop, EngineError> {
         let span = tracing::info_span!("rotation", id = %self.rotation_id(), epoch = self.stamp.epoch.0);
-        self.drive_on(goal).instrument(span).await
+        async {
+            let first = self.destroy_first().await?;
+            let stop = self.drive_on(goal).await?;
+            if first == Overdue::Left && matches!(stop, Stop::Closed) {
+                self.destroy_due().await?;
+            }
+            Ok(stop)
+        }
+        .instrument(span)
+        .await
+    }
+
+    /// Destroys what is overdue. An emergency does not wait for that: where it can't be done now, it is done afterwards.
+    async fn destroy_first(&mut self) -> Result<Overdue, EngineError> {
+        let emergency = self.machine().is_some_and(|machine| is_emergency(machine.mode));
+        match self.destroy_due().await {
+            Ok(()) => Ok(Overdue::Gone),
+            // The loop looks at it and stands still for it.
+            Err(EngineError::Foreign { .. }) => Ok(Overdue::Left),
+            Err(error) if emergency => {
+                self.caution(format!("what is overdue is destroyed afterwards: {}", error_chain(&error)));
+                Ok(Overdue::Left)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn drive_on(&mut self, goal: Goal) -> Result<Stop, EngineError> {
@@ -410,6 +435,13 @@ impl Session<'_> {
             && self.stamp.standby.is_none()
             && accepted.is_some_and(|accepted| self.engine.assembly.profile.accept_slots().hold(accepted))
     }
+}
+
+/// Whether keys of earlier rotations are gone whose time is over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Overdue {
+    Gone,
+    Left,
 }
 
 /// What a look at a draining fleet led to.

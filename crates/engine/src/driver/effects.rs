@@ -343,74 +343,12 @@ impl Session<'_> {
         Ok((Event::Closed { now }, Completion::Now))
     }
 
-    /// Removes keys from every store, and looks whether they are gone.
-    pub(crate) async fn destroy(&mut self, keys: &BTreeSet<KeyId>) -> Result<Completion, EngineError> {
-        self.look().await?;
-        let there = |document: &Document| {
-            document.pending.iter().chain(&document.escrow).any(|hidden| keys.contains(&hidden.id))
-        };
-        let how = match self.views.iter().any(|view| there(&view.document)) {
-            true => Completion::Now,
-            false => Completion::FoundDone,
-        };
-        for id in keys {
-            self.stamp.ledger.set_state(*id, KeyState::Destroyed);
-        }
-        let change: Change<'_> = &|document, _| {
-            document.pending.retain(|hidden| !keys.contains(&hidden.id));
-            document.escrow.retain(|hidden| !keys.contains(&hidden.id));
-            Ok(())
-        };
-        self.commit_everywhere("destroy", Rests::OnNothing, change).await?;
-        for place in 0..self.views.len() {
-            let view = self.engine.read_store(place).await?;
-            if there(&view.document) {
-                return Err(EngineError::RefusedBecause {
-                    reason: format!("{} still holds a key that was to be destroyed", view.location),
-                });
-            }
-            self.search_remains(place, &view.location, keys).await?;
-            for id in keys {
-                let store = StoreIndex(u16::try_from(place).unwrap_or(u16::MAX));
-                self.note(Body::Destroyed { key: self.mark(*id), store })?;
-            }
-        }
-        for id in keys {
-            self.materials.forget(*id);
-        }
-        Ok(how)
-    }
-
-    /// Looks for the bytes of destroyed keys in everything that the store can still see. What is found is said, not hidden:
-    /// a backup that an editor left is for a person to remove.
-    async fn search_remains(
+    pub(crate) async fn commit_everywhere(
         &mut self,
-        place: usize,
-        location: &str,
-        keys: &BTreeSet<KeyId>,
+        what: &str,
+        rests: Rests,
+        change: Change<'_>,
     ) -> Result<(), EngineError> {
-        let store = self.store(place)?;
-        let found = {
-            let material: Vec<_> = keys
-                .iter()
-                .filter_map(|id| self.materials.get(*id))
-                .flat_map(|key| key.parts().iter().map(|part| &part.material))
-                .collect();
-            if material.is_empty() {
-                return Ok(());
-            }
-            store.residue(&material).await?.found
-        };
-        if !found.is_empty() {
-            self.caution(format!(
-                "{location} is free of the destroyed key, and these still hold it: {}",
-                found.join(", ")
-            ));
-        }
-        Ok(())
-    }
-
-    async fn commit_everywhere(&mut self, what: &str, rests: Rests, change: Change<'_>) -> Result<(), EngineError> {
         for place in 0..self.views.len() {
             self.hook(&format!("{what} store {place}"), Moment::Before);
             let recorded = self.recorded(place).filter(|_| rests == Rests::OnProof);
@@ -429,7 +367,7 @@ impl Session<'_> {
 
 /// Whether a write is made because of what members were shown to do.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Rests {
+pub(crate) enum Rests {
     OnProof,
     OnNothing,
 }

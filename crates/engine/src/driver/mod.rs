@@ -4,6 +4,7 @@
 
 pub(crate) mod commit;
 pub(crate) mod conclusion;
+pub(crate) mod destruction;
 pub(crate) mod drive;
 pub(crate) mod effects;
 pub(crate) mod ending;

@@ -5,7 +5,6 @@
 
 use keyroll_adapters::fleets::ReloadStyle;
 use keyroll_adapters::stores::StoreError;
-use keyroll_keyring::KeyState;
 use keyroll_rotation::{Direction, Event, Mode, Rotation, Stage};
 
 use crate::clock::{calendar, millis};
@@ -20,7 +19,7 @@ use crate::journal::{Body, HumanAction, Journal, JournalError, Why};
 use crate::outcome::{ExitKind, Outcome};
 use crate::request::Lock;
 use crate::request::{
-    CompleteRequest, Compromised, Overrides, ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest, StoreLeak,
+    CompleteRequest, Compromised, Overrides, ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest,
     UnlockRequest, WindowRule,
 };
 use crate::world;
@@ -283,7 +282,6 @@ impl Session<'_> {
                 let action = HumanAction::Override { name, gives_up };
                 self.note(Body::Human { action, why: request.why.clone() })?;
             }
-            self.destroy_due().await?;
             self.open_rotation(request.mode, &request.why, None).await?;
             self.apply(&Event::PreflightPassed).await?;
         }
@@ -313,7 +311,6 @@ impl Session<'_> {
     async fn complete(&mut self, request: &CompleteRequest) -> Result<Stop, EngineError> {
         self.note(Body::Human { action: HumanAction::Complete, why: request.why.clone() })?;
         let was_open = self.stamp.unfinished().is_some();
-        self.destroy_due().await?;
         self.take_overrides(&request.overrides, &request.why).await?;
         let goal = Goal { until: None, patience: request.patience };
         let stop = self.drive(goal).await?;
@@ -378,21 +375,11 @@ impl Session<'_> {
                         .into(),
                 });
             }
-            self.destroy_due().await?;
-            let escrowed = self.stamp.open.as_ref().map(|open| open.machine.outgoing);
-            self.stamp.parked = None;
             self.open_rotation(request.mode, &request.why, Some(request)).await?;
             let compromised = self.machine().map(|machine| machine.compromised.clone()).unwrap_or_default();
             let marks = compromised.iter().map(|id| self.mark(*id)).collect();
             let action = HumanAction::Revoke { mode: request.mode, compromised: marks };
             self.note(Body::Human { action, why: request.why.clone() })?;
-            if let Some(escrowed) = escrowed
-                && (request.compromised == Compromised::Both || request.store == StoreLeak::Possible)
-            {
-                // No member accepts it any more; it only must not come back, nor wait in escrow.
-                self.stamp.ledger.set_state(escrowed, KeyState::Compromised);
-                self.destroy(&[escrowed].into()).await?;
-            }
             self.apply(&Event::PreflightPassed).await?;
         }
         self.take_overrides(&request.overrides, &request.why).await?;

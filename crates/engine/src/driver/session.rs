@@ -237,7 +237,10 @@ impl<'e> Session<'e> {
         }
         for place in 0..self.views.len() {
             // What a writer that was killed left lying is removed, now that nobody else writes.
-            self.store(place)?.sweep().await?;
+            let removed = self.store(place)?.sweep().await?;
+            if !removed.is_empty() {
+                self.note(Body::Swept { store: place_index(place), removed })?;
+            }
         }
         Ok(())
     }
@@ -437,6 +440,11 @@ pub(crate) enum Seen {
     Now,
     /// It is to be written.
     ToBe,
+}
+
+/// A store's place as the record has it.
+pub(crate) fn place_index(place: usize) -> StoreIndex {
+    StoreIndex(u16::try_from(place).unwrap_or(u16::MAX))
 }
 
 /// The operation that begins rotations.

@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use keyroll_rotation::Effect;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
@@ -27,6 +28,8 @@ pub struct Journal {
     /// Bytes behind `end` that a crash left.
     torn: u64,
     host: Option<String>,
+    /// The last effect that was intended, while nothing says what came of it.
+    pending: Option<(Seq, Effect)>,
     health: Health,
 }
 
@@ -68,14 +71,16 @@ impl Journal {
         let mut chain = Chain::EMPTY;
         let mut hashes = Vec::with_capacity(lines.len());
         let mut host = None;
+        let mut pending = None;
         for (index, line) in lines.iter().enumerate() {
             let entry = chain.check(line).map_err(|fault| fault_at(&path, index, &fault))?;
             host = Some(entry.host);
+            pending = pending_after(pending, entry.seq, entry.body);
             chain.advance(line);
             hashes.push(chain.head);
         }
         let (end, torn) = ((bytes.len() - torn.len()) as u64, torn.len() as u64);
-        Ok(Self { path, file, chain, hashes, end, torn, host, health: Health::Sound })
+        Ok(Self { path, file, chain, hashes, end, torn, host, pending, health: Health::Sound })
     }
 
     /// Appends an entry and syncs it. The hash is the new head of the chain.
@@ -110,6 +115,11 @@ impl Journal {
             Some(_) => Err(JournalError::Rewritten { path, seq: anchor.seq }),
             None => Err(JournalError::CutOff { path, seq: anchor.seq, last: Seq(self.chain.next.0.saturating_sub(1)) }),
         }
+    }
+
+    /// The last effect that was intended and of which nobody has said what came: a process died in the middle of it.
+    pub fn pending(&self) -> Option<&(Seq, Effect)> {
+        self.pending.as_ref()
     }
 
     /// The number that the next entry will have, unless a recovery takes it.
@@ -157,6 +167,7 @@ impl Journal {
         self.chain.advance(&line[..line.len() - 1]);
         self.hashes.push(self.chain.head);
         self.host = Some(entry.host);
+        self.pending = pending_after(self.pending.take(), entry.seq, entry.body);
         self.end += line.len() as u64;
         self.torn = 0;
         Ok(self.chain.head)
@@ -170,6 +181,14 @@ impl Journal {
             self.file.set_len(self.end + line.len() as u64)?;
         }
         self.file.sync_all()
+    }
+}
+
+fn pending_after(before: Option<(Seq, Effect)>, seq: Seq, body: Body) -> Option<(Seq, Effect)> {
+    match body {
+        Body::Intent { effect, .. } => Some((seq, effect)),
+        Body::Done { intent, .. } | Body::Failed { intent, .. } => before.filter(|(pending, _)| *pending != intent),
+        _ => before,
     }
 }
 

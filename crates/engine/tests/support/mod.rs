@@ -21,7 +21,7 @@ use keyroll_adapters::fleets::{
     ReloadStyle, ReloadTarget,
 };
 use keyroll_adapters::stores::{
-    Document, HiddenKey, Revision, SecretStore, Stamp, StoreDescription, StoreError, SwapStrength, Versioned,
+    Document, HiddenKey, Residue, Revision, SecretStore, Stamp, StoreDescription, StoreError, SwapStrength, Versioned,
 };
 use keyroll_engine::config::ConfigHash;
 use keyroll_engine::{
@@ -80,6 +80,10 @@ pub(crate) struct Faults {
     pub(crate) unavailable: u32,
     /// The next so many writes fail for a moment.
     pub(crate) fail_writes: u32,
+    /// What a writer that died has left in the stores' folder.
+    pub(crate) lying_about: Vec<String>,
+    /// Copies of every key that nobody has told Keyroll of.
+    pub(crate) copies: Vec<String>,
     /// This member does not come back from its next reload.
     pub(crate) does_not_come_back: Option<String>,
     /// Members keep their old key however often they are reloaded.
@@ -572,8 +576,21 @@ impl SecretStore for SimStore {
         Ok(Timestamp(self.world.lock().now))
     }
 
-    async fn sweep(&self) -> Result<(), StoreError> {
-        Ok(())
+    async fn sweep(&self) -> Result<Vec<String>, StoreError> {
+        Ok(std::mem::take(&mut self.world.lock().faults.lying_about))
+    }
+
+    async fn residue(&self, material: &[&Secret]) -> Result<Residue, StoreError> {
+        let state = self.world.lock();
+        let stored = &state.stores[self.place];
+        let hidden = stored.pending.iter().chain(&stored.escrow).flat_map(|hidden| &hidden.parts);
+        let here = hidden.map(|(_, bytes)| bytes).chain(stored.fields.values());
+        let document: Vec<_> = here
+            .filter(|bytes| material.iter().any(|secret| secret.expose() == bytes.as_slice()))
+            .map(|_| self.location())
+            .collect();
+        let found = document.iter().chain(&state.faults.copies).cloned().collect();
+        Ok(Residue { searched: vec![self.location()], found, document, beyond: "backups".into() })
     }
 }
 
