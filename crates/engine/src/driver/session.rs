@@ -207,6 +207,8 @@ impl<'e> Session<'e> {
             holder: engine.operator.name.clone(),
             host: engine.operator.host.clone(),
             boot_id: own.boot_id,
+            machine: own.machine,
+            pid_namespace: own.pid_namespace,
             pid: own.pid,
             pid_start: own.start,
             operation: operation.to_owned(),
