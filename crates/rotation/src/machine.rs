@@ -121,7 +121,8 @@ impl Rotation {
             Stage::Withdrawing => Some(Gate {
                 name: GateName::G3,
                 accepts: self.with_others([self.outgoing]),
-                rejects: [self.incoming].into(),
+                // Of a key whose bytes are gone no session can be made to ask with.
+                rejects: BTreeSet::from([self.incoming]).difference(&self.destroyed).copied().collect(),
                 mints: Some(self.outgoing),
             }),
         }

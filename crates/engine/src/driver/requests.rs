@@ -6,7 +6,7 @@
 use keyroll_adapters::fleets::ReloadStyle;
 use keyroll_adapters::stores::StoreError;
 use keyroll_keyring::KeyState;
-use keyroll_rotation::{Direction, Event, Halt, Mode, Rotation, Stage};
+use keyroll_rotation::{Direction, Event, Halt, Mode, Rotation, Stage, Step};
 
 use crate::clock::{calendar, millis};
 use crate::driver::conclusion::Expected;
@@ -513,7 +513,8 @@ impl Session<'_> {
             self.hook(&format!("overwrite store {place}"), Moment::After);
         }
         self.look_and_compare().await?;
-        Ok(Stop::Decided("the foreign write was overwritten; what was proven is proven again".into()))
+        let follows = self.machine().map_or(NOTHING_WAS_PROVEN, what_follows);
+        Ok(Stop::Decided(format!("the foreign write was overwritten; {follows}")))
     }
 
     async fn adopt_foreign_write(&mut self, why: Why) -> Result<Stop, EngineError> {
@@ -599,6 +600,23 @@ impl Session<'_> {
         }
     }
 }
+
+/// What the end of a foreign write leads to, in the words of whoever decided it.
+fn what_follows(after: &Rotation) -> &'static str {
+    let reloads = matches!(after.step, Step::Reload { .. });
+    match after.stage {
+        Stage::Planned | Stage::Staged | Stage::Closing | Stage::Finished => NOTHING_WAS_PROVEN,
+        Stage::Promoting => {
+            "`keyroll rotate` proves every member again and reloads who fails it, and then the old key drains from the \
+             beginning, because a member may have minted under it meanwhile"
+        }
+        _ if reloads => "`keyroll rotate` proves every member again and reloads who fails it",
+        _ => "`keyroll rotate` proves every member again",
+    }
+}
+
+const NOTHING_WAS_PROVEN: &str =
+    "nothing had been proven yet, so nobody is reloaded; a member that started meanwhile shows it in `keyroll verify`";
 
 const PAST_DESTRUCTION: &str = "no rotation is open: the key before is destroyed or was never replaced, and past destruction \
      there is only the way forward: `keyroll rotate`";

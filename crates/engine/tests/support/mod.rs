@@ -331,6 +331,11 @@ impl World {
         self.lock().members.iter().any(|member| member.accept.iter().any(|accepted| accepted == key))
     }
 
+    /// Whether every member accepts this key.
+    pub(crate) fn accepted_everywhere(&self, key: &[u8]) -> bool {
+        self.lock().members.iter().all(|member| member.accept.iter().any(|accepted| accepted == key))
+    }
+
     pub(crate) fn assembly(self: &Arc<Self>) -> Assembly {
         let stores = self.lock().stores.len();
         Assembly {
