@@ -82,6 +82,7 @@ impl Engine {
             let configuration = self.check_keys(&views, &sighting, mode, &mut checks);
             self.check_lifetimes(mode, &mut checks);
             self.check_members(&sighting, configuration.as_ref(), rule, &mut checks).await;
+            self.check_restarts_show(mode, &mut checks).await;
         }
         self.check_clock(&mut checks).await;
         PreflightReport { schema_version: SCHEMA_VERSION, checks: checks.0 }

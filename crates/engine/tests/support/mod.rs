@@ -659,7 +659,7 @@ impl DrainWitness for SimCounters {
                 Some((label, found.opened.get(key).copied().unwrap_or(0)))
             })
             .collect();
-        Ok(Some(OpenedCounts { at: Timestamp(state.now), boot: member.boot.clone(), by_label }))
+        Ok(Some(OpenedCounts { at: Timestamp(state.now), boot: member.boot.clone(), started_at: None, by_label }))
     }
 }
 
