@@ -54,14 +54,16 @@ impl Rotation {
                     Some(Shortfall::Unknown(format!(
                         "only {percent} % of the members' time is covered, 99 % is needed"
                     )))
-                } else if *opened > 0 {
-                    Some(Shortfall::Sessions(*opened))
                 } else if *from < t0 {
                     Some(Shortfall::Unknown("the window began before the drain".into()))
                 } else if window < least {
-                    Some(Shortfall::Unknown(format!("the window is {window} ms and has to be {least} ms")))
+                    // What a person gives up has to be known; of the time that was not watched nobody knows anything.
+                    let so_far = if *opened > 0 { format!("; {opened} were opened in it") } else { String::new() };
+                    Some(Shortfall::Unknown(format!("the window is {window} ms and has to be {least} ms{so_far}")))
                 } else if until.after(STALE_AFTER) < seen.at {
                     Some(Shortfall::Unknown("the counters are stale".into()))
+                } else if *opened > 0 {
+                    Some(Shortfall::Sessions(*opened))
                 } else if self.settings.max_lifetime.is_none() && self.settings.idle_lifetime.is_none() {
                     // A session that nobody used in the window may come back next year.
                     Some(Shortfall::Unknown("nothing bounds the life of a session, so silence proves nothing".into()))

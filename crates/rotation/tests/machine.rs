@@ -401,7 +401,7 @@ fn positive_evidence_past_the_limit_holds_until_a_person_accepts_that_many() {
 }
 
 #[test]
-fn inconclusive_evidence_never_ends_a_drain() {
+fn inconclusive_evidence_never_ends_a_drain_whatever_loss_is_accepted() {
     let mut opening = opening(Mode::Staged);
     opening.settings.drain = DrainRule::Counter;
     let mut rotation = after(&Rotation::open(opening).unwrap(), &Event::PreflightPassed);
@@ -421,11 +421,28 @@ fn inconclusive_evidence_never_ends_a_drain() {
         DrainObservation::Inconclusive { reason: "a counter was reset".into() },
         counter(0, 989, Millis(0)),
         counter(0, 1000, Millis(40_001)),
+        counter(3, 989, Millis(0)),
+        counter(3, 1000, Millis(40_001)),
+        DrainObservation::Counter {
+            from: Millis(from.0 - 1),
+            until: now,
+            opened: 3,
+            coverage_permille: 1000,
+            window_at_least: Millis(0),
+        },
     ] {
         assert_eq!(after(&rotation, &Event::DrainObserved { observation, now }).drained, None);
     }
-    let observation = counter(0, 990, Millis(40_000));
-    assert!(after(&rotation, &Event::DrainObserved { observation, now }).drained.is_some());
+    let stale = counter(3, 1000, Millis(0));
+    let late = now.after(Millis(300_001));
+    assert_eq!(after(&rotation, &Event::DrainObserved { observation: stale, now: late }).drained, None);
+    for opened in [0, 3] {
+        let observation = counter(opened, 990, Millis(40_000));
+        assert!(
+            after(&rotation, &Event::DrainObserved { observation, now }).drained.is_some(),
+            "a known loss, accepted"
+        );
+    }
 }
 
 #[test]
