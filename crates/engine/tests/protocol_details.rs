@@ -448,7 +448,7 @@ async fn where_too_few_are_renewed_at_the_limit_a_person_decides_with_the_number
     assert_eq!(outcome.exit, ExitKind::HumanMustDecide, "{outcome:?}");
     assert_eq!(outcome.stage, Some(Stage::Draining));
     let reasons = serde_json::to_string(&outcome.wait).unwrap();
-    assert!(reasons.contains("accept the loss of"), "{reasons}");
+    assert!(reasons.contains("accept the loss of up to"), "{reasons}");
     assert_eq!(world.lost(), Vec::<String>::new());
 }
 

@@ -36,8 +36,8 @@ impl Rotation {
         }
         if let Some(shortfall) = self.drain_shortfall(seen, t0) {
             return match (shortfall, self.accepted_loss) {
-                (Shortfall::Sessions(remaining), Some(accepted)) => remaining <= accepted,
-                (Shortfall::Sessions(_), None) | (Shortfall::Unknown(_), _) => false,
+                (Shortfall::Opens(opened), Some(accepted)) => opened <= accepted,
+                (Shortfall::Opens(_), None) | (Shortfall::Unknown(_), _) => false,
             };
         }
         true
@@ -63,7 +63,7 @@ impl Rotation {
                 } else if until.after(STALE_AFTER) < seen.at {
                     Some(Shortfall::Unknown("the counters are stale".into()))
                 } else if *opened > 0 {
-                    Some(Shortfall::Sessions(*opened))
+                    Some(Shortfall::Opens(*opened))
                 } else if self.settings.max_lifetime.is_none() && self.settings.idle_lifetime.is_none() {
                     // A session that nobody used in the window may come back next year.
                     Some(Shortfall::Unknown("nothing bounds the life of a session, so silence proves nothing".into()))
@@ -72,7 +72,7 @@ impl Rotation {
                 }
             }
             DrainObservation::Rows { remaining: 0 } => None,
-            DrainObservation::Rows { remaining } => Some(Shortfall::Sessions(*remaining)),
+            DrainObservation::Rows { remaining } => Some(Shortfall::Opens(*remaining)),
             DrainObservation::Reissued { reissued, remaining } => {
                 let total = reissued.saturating_add(*remaining);
                 let share = if total == 0 { 0 } else { u128::from(*reissued) * 1000 / u128::from(total) };
@@ -80,7 +80,7 @@ impl Rotation {
                 let limit = self.drain_deadline().is_some_and(|deadline| seen.at >= deadline);
                 match (self.settings.max_lifetime, enough, limit) {
                     (None, true, true) => None,
-                    _ => Some(Shortfall::Sessions(*remaining)),
+                    _ => Some(Shortfall::Opens(*remaining)),
                 }
             }
             // The machine records this itself, when its time has come and the configuration names it.
@@ -96,8 +96,9 @@ impl Rotation {
 /// What is missing before a drain may end.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Shortfall {
-    /// That many sessions are still in use under the outgoing key.
-    Sessions(u64),
+    /// So often was a session opened under the outgoing key. Each that was is in use, so at most that many are; one user who
+    /// comes back ten times is ten.
+    Opens(u64),
     /// It can't be told, for this reason.
     Unknown(String),
 }

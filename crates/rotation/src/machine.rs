@@ -323,8 +323,12 @@ impl Rotation {
         let (opened, reason) = match &shortfall {
             None => (None, "nobody has looked yet".to_owned()),
             Some(None) => (Some(0), "none was left when it was last looked at".to_owned()),
-            Some(Some(Shortfall::Sessions(opened))) => {
-                (Some(*opened), format!("{opened} sessions are still in use under {}", self.outgoing))
+            Some(Some(Shortfall::Opens(opened))) => {
+                let key = self.outgoing;
+                (
+                    Some(*opened),
+                    format!("sessions under {key} were opened {opened} times in the window that was looked at"),
+                )
             }
             Some(Some(Shortfall::Unknown(reason))) => (None, reason.clone()),
         };
@@ -334,7 +338,11 @@ impl Rotation {
         }
         if self.drain_deadline().is_some_and(|deadline| now >= deadline) {
             let decision = match opened {
-                Some(opened) => format!("the drain limit has passed: accept the loss of {opened} or extend the drain"),
+                Some(opened) => format!(
+                    "the drain limit has passed, and sessions under {} were still opened {opened} times: accept the loss of up \
+                     to {opened} sessions (`--accept-loss {opened}`), or extend the drain",
+                    self.outgoing
+                ),
                 None => format!("the drain limit has passed and {reason}: repair the evidence or extend the drain"),
             };
             naysayers.push(Naysayer::Human { decision });

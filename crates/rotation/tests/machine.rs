@@ -391,7 +391,7 @@ fn positive_evidence_past_the_limit_holds_until_a_person_accepts_that_many() {
     rotation = after(&rotation, &Event::DrainObserved { observation, now });
     let wait = rotation.why(now);
     let human = wait.naysayers.iter().any(
-        |naysayer| matches!(naysayer, keyroll_rotation::Naysayer::Human { decision } if decision.contains("the loss of 7")),
+        |naysayer| matches!(naysayer, keyroll_rotation::Naysayer::Human { decision } if decision.contains("were still opened 7 times") && decision.contains("the loss of up to 7 sessions")),
     );
     assert!(human, "{wait:?}");
     assert_eq!(after(&rotation, &Event::LossAccepted { sessions: 6 }).drained, None);

@@ -35,9 +35,9 @@ pub(crate) struct Reading {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RunReading {
-    /// Sessions opened under the outgoing key since the run started; none where the member shows no such series.
+    /// How often a session was opened under the outgoing key since the run started; none where the member shows no such series.
     pub(crate) opened: Option<u64>,
-    /// Sessions opened under the incoming key since then; asked for where nothing bounds the life of a session.
+    /// How often under the incoming key since then; asked for where nothing bounds the life of a session.
     #[serde(default)]
     pub(crate) renewed: Option<u64>,
     /// When the run started, where that is known: then its counter covers the time since.
@@ -107,8 +107,8 @@ impl DrainBook {
         }
     }
 
-    /// The share of what is in use that is under the incoming key already, over the same window; for sessions without an end,
-    /// of which silence proves nothing.
+    /// How often sessions were opened under each of the two keys, over the same window; for sessions without an end, of which
+    /// silence proves nothing.
     pub(crate) fn renewed(&self, since: Timestamp, window_at_least: Duration) -> DrainObservation {
         let inconclusive = |reason| DrainObservation::Inconclusive { reason };
         let Window { from, until, at_least, span } = match self.window(since, window_at_least) {

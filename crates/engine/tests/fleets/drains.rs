@@ -139,7 +139,7 @@ async fn evidence_that_stays_positive_is_held_past_the_limit_until_a_loss_is_acc
     shop.quirks("web-0", |quirks| quirks.opens_of_its_own = 1);
     let outcome = shop.engine(&document).rotate(RotateRequest::default()).await.unwrap();
     assert_eq!((outcome.exit, outcome.stage), (ExitKind::HumanMustDecide, Some(Stage::Draining)), "{outcome:?}");
-    assert!(words(&outcome).contains("accept the loss of"), "{}", words(&outcome));
+    assert!(words(&outcome).contains("accept the loss of up to"), "{}", words(&outcome));
     assert!(still_trusted(&shop));
     let too_few = Overrides { accept_loss: Some(0), ..Overrides::default() };
     let outcome = shop.engine(&document).complete(with(too_few, Duration::from_secs(3))).await.unwrap();
