@@ -12,11 +12,9 @@ impl Rotation {
         let longest = match (settings.max_lifetime, settings.drain) {
             // Here the time is all there is, so a longer drain is a longer time.
             (Some(lifetime), DrainRule::Lifetime) => lifetime.after(self.drain_extension),
-            (Some(lifetime), DrainRule::Counter | DrainRule::Rows) => lifetime,
+            (Some(lifetime), DrainRule::Counter) => lifetime,
             // Nothing bounds the sessions: the earliest time at which a count can mean something.
-            (None, DrainRule::Counter | DrainRule::Rows | DrainRule::Lifetime) => {
-                settings.idle_lifetime.unwrap_or_default()
-            }
+            (None, DrainRule::Counter | DrainRule::Lifetime) => settings.idle_lifetime.unwrap_or_default(),
         };
         Some(t0.after(longest).after(settings.leeway))
     }
@@ -71,8 +69,6 @@ impl Rotation {
                     None
                 }
             }
-            DrainObservation::Rows { remaining: 0 } => None,
-            DrainObservation::Rows { remaining } => Some(Shortfall::Opens(*remaining)),
             DrainObservation::Reissued { reissued, remaining } => {
                 let total = reissued.saturating_add(*remaining);
                 let share = if total == 0 { 0 } else { u128::from(*reissued) * 1000 / u128::from(total) };

@@ -132,11 +132,6 @@ pub enum DrainObservation {
         /// At least the idle lifetime, where use extends a session without re-sealing it.
         window_at_least: Millis,
     },
-    /// A full scan of the rows.
-    Rows {
-        /// Rows under the outgoing key.
-        remaining: u64,
-    },
     /// How often sessions were opened under each of the two keys, over one window; for unbounded lifetimes, where silence
     /// proves nothing. A session that was re-issued is opened under the incoming key from then on.
     Reissued {

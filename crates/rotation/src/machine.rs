@@ -391,11 +391,9 @@ fn check_settings(opening: &Opening) -> Result<(), Illegal> {
     }
     let reason = match (drain, drain_limit, least_reissued_permille) {
         (DrainRule::Lifetime, _, _) => "an unbounded lifetime never passes; `lifetime` can't be what ends the drain",
-        (DrainRule::Counter | DrainRule::Rows, None, _) => "an unbounded lifetime demands a drain limit",
-        (DrainRule::Counter | DrainRule::Rows, Some(_), None) => {
-            "an unbounded lifetime demands a least share of re-issued sessions"
-        }
-        (DrainRule::Counter | DrainRule::Rows, Some(_), Some(_)) => return Ok(()),
+        (DrainRule::Counter, None, _) => "an unbounded lifetime demands a drain limit",
+        (DrainRule::Counter, Some(_), None) => "an unbounded lifetime demands a least share of re-issued sessions",
+        (DrainRule::Counter, Some(_), Some(_)) => return Ok(()),
     };
     Err(Illegal::Invariant { invariant: "I6", reason: reason.to_owned() })
 }

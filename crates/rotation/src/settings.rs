@@ -55,8 +55,6 @@ pub enum ReloadNeed {
 pub enum DrainRule {
     /// No session was opened under it over the window.
     Counter,
-    /// A full scan finds no row under it.
-    Rows,
     /// The declared lifetime alone, by name.
     Lifetime,
 }

@@ -68,6 +68,10 @@ fn obedient(gate: &Gate, now: Millis) -> Sweep {
     }
 }
 
+fn opened_times(opened: u64, from: Millis, until: Millis) -> DrainObservation {
+    DrainObservation::Counter { from, until, opened, coverage_permille: 1000, window_at_least: Millis(0) }
+}
+
 /// Carries out whatever is asked, in a world that obeys, until `stop` or the end. Returns the writes.
 fn drive(
     rotation: &mut Rotation,
@@ -96,8 +100,8 @@ fn drive(
                 Effect::Reload { .. } => Event::Reloaded,
                 Effect::Sweep { gate } => Event::Swept(obedient(&gate, *now)),
                 Effect::StampT0 => Event::Stamped { t0: *now },
-                Effect::ObserveDrain { .. } => {
-                    Event::DrainObserved { observation: DrainObservation::Rows { remaining: 0 }, now: *now }
+                Effect::ObserveDrain { since, .. } => {
+                    Event::DrainObserved { observation: opened_times(0, since, *now), now: *now }
                 }
                 Effect::Close { .. } => Event::Closed { now: *now },
                 Effect::Destroy { .. } => Event::Destroyed,
@@ -381,13 +385,14 @@ fn an_accelerated_revocation_never_mints_the_new_key_beside_the_leaked_one() {
 #[test]
 fn positive_evidence_past_the_limit_holds_until_a_person_accepts_that_many() {
     let mut opening = opening(Mode::Staged);
-    opening.settings.drain = DrainRule::Rows;
+    opening.settings.drain = DrainRule::Counter;
     opening.settings.drain_limit = Some(Millis(30_000));
     let mut rotation = after(&Rotation::open(opening).unwrap(), &Event::PreflightPassed);
     let mut now = Millis(0);
     drive(&mut rotation, &mut now, |rotation| rotation.t0.is_some());
+    let since = now;
     now = now.after(Millis(40_000));
-    let observation = DrainObservation::Rows { remaining: 7 };
+    let observation = opened_times(7, since, now);
     rotation = after(&rotation, &Event::DrainObserved { observation, now });
     let wait = rotation.why(now);
     let human = wait.naysayers.iter().any(

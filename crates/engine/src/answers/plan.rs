@@ -209,7 +209,6 @@ impl Engine {
             Planned::ObserveDrain { key, rule } => {
                 let what = match rule {
                     DrainRule::Counter => format!("no session is opened under {key} any more"),
-                    DrainRule::Rows => format!("no row is left under {key}"),
                     _ => format!("the declared lifetime alone says that no session under {key} is left"),
                 };
                 ("gate", what, Millis(0))

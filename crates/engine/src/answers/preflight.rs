@@ -257,12 +257,6 @@ impl Engine {
                 "configure `evidence.counter`, or say `drain: lifetime`",
             ),
             (DrainRule::Counter, Some(_)) => checks.green("drain.evidence", None, "counters"),
-            (DrainRule::Rows, _) => checks.red(
-                "drain.evidence",
-                None,
-                "the drain is to end by a scan of rows, and this release reads no server-side sessions",
-                "configure `evidence.counter`, or say `drain: lifetime` where the server enforces it",
-            ),
             (DrainRule::Lifetime, _) => checks.advice(
                 "drain.evidence",
                 None,

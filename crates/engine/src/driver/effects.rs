@@ -249,7 +249,7 @@ impl Session<'_> {
                 };
                 let (opened, renewed) = (count(outgoing), incoming.as_ref().and_then(count));
                 let (name, restarts) = run_of(&one, counts.as_ref());
-                let started_at = one.member.started_at.or(counts.and_then(|counts| counts.started_at));
+                let started_at = one.member.started_at.or_else(|| counts.and_then(|counts| counts.started_at));
                 (name, RunReading { opened, renewed, started_at, restarts })
             })
             .buffer_unordered(self.engine.assembly.policy.concurrency.max(1))
