@@ -195,6 +195,45 @@ async fn a_foreign_write_can_be_overwritten_by_name() {
     assert_eq!(world.lost(), Vec::<String>::new());
 }
 
+/// In each stage: somebody reverts the key, a member starts and mints under what it found, and the revert is overwritten.
+#[tokio::test(start_paused = true)]
+async fn after_an_overwritten_revert_every_member_is_proven_again_and_what_was_minted_meanwhile_is_drained() {
+    for stage in [Stage::Draining, Stage::Retiring, Stage::Closing] {
+        let dir = folder();
+        let world = World::new(2);
+        // Behind `Closing` lies escrow.
+        world.engine(dir.path()).rotate(until(stage)).await.unwrap();
+        let before = world.stamp()["open"]["machine"]["t0"].as_u64();
+        let (active, accept) = (world.field("SECRET_KEY_BASE").unwrap(), world.field("SECRET_KEY_BASE_ACCEPT"));
+        // In escrow the new key's bytes are nowhere else; who overwrites those leaves nothing to put back.
+        let kept = std::str::from_utf8(&active).unwrap().to_owned();
+        world.foreign_write("SECRET_KEY_BASE_ACCEPT", (stage == Stage::Closing).then_some(kept.as_str()));
+        world.foreign_write("SECRET_KEY_BASE", Some(FIRST_KEY));
+        let outcome = world.engine(dir.path()).complete(CompleteRequest::default()).await.unwrap();
+        assert_eq!(outcome.exit, ExitKind::Drift, "{stage:?}: {outcome:?}");
+        world.restart("web-1");
+        // What the two mint now, each rejects of the other: that is the foreign write's own loss.
+        let outcome = world.engine(dir.path()).overwrite_foreign_write(Why::default()).await.unwrap();
+        assert_eq!(outcome.exit, ExitKind::Done, "{stage:?}: {outcome:?}");
+        assert!(outcome.summary.contains("drains from the beginning"), "{stage:?}: {outcome:?}");
+        assert_eq!(world.field("SECRET_KEY_BASE").unwrap(), active);
+        assert_eq!(world.field("SECRET_KEY_BASE_ACCEPT"), accept);
+        let restarts = world.restarts();
+        let outcome = world.engine(dir.path()).rotate(until(Stage::Promoting)).await.unwrap();
+        assert_eq!(outcome.exit, ExitKind::Waiting, "{stage:?}: {outcome:?}");
+        assert!(world.restarts() > restarts, "{stage:?}: who had read the revert was reloaded");
+        assert_eq!(world.minting(), [active].into(), "{stage:?}");
+        assert!(
+            world.accepted_everywhere(FIRST_KEY.as_bytes()),
+            "{stage:?}: what was minted under it is still accepted"
+        );
+        let outcome = world.engine(dir.path()).rotate(RotateRequest::default()).await.unwrap();
+        assert_eq!(outcome.exit, ExitKind::Done, "{stage:?}: {outcome:?}");
+        assert!(world.stamp()["open"]["machine"]["t0"].as_u64() > before, "{stage:?}: the drain began anew");
+        assert!(!world.accepted_somewhere(FIRST_KEY.as_bytes()), "{stage:?}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lost_t0_becomes_now_which_is_late_and_safe() {
     let (here, there) = (folder(), folder());

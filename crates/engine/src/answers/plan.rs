@@ -209,7 +209,6 @@ impl Engine {
             Planned::ObserveDrain { key, rule } => {
                 let what = match rule {
                     DrainRule::Counter => format!("no session is opened under {key} any more"),
-                    DrainRule::Rows => format!("no row is left under {key}"),
                     _ => format!("the declared lifetime alone says that no session under {key} is left"),
                 };
                 ("gate", what, Millis(0))
@@ -238,7 +237,7 @@ pub(crate) fn clients_notice(impact: ClientImpact, old: &str) -> String {
     match impact {
         ClientImpact::Nothing => "nothing: no session ends, and nobody logs in again".to_owned(),
         ClientImpact::UnrenewedEnd { permille } => format!(
-            "nothing, but for sessions that are not re-issued when the drain's limit is reached: at most {permille} of 1000"
+            "nothing, but for sessions that are not re-issued when the drain's limit is reached: at most {permille} of 1000 visits"
         ),
         ClientImpact::AllEnd => {
             format!("every session under {old} ends; during the roll, a login may have to be repeated")

@@ -82,6 +82,7 @@ impl Engine {
             let configuration = self.check_keys(&views, &sighting, mode, &mut checks);
             self.check_lifetimes(mode, &mut checks);
             self.check_members(&sighting, configuration.as_ref(), rule, &mut checks).await;
+            self.check_restarts_show(mode, &mut checks).await;
         }
         self.check_clock(&mut checks).await;
         PreflightReport { schema_version: SCHEMA_VERSION, checks: checks.0 }
@@ -256,12 +257,6 @@ impl Engine {
                 "configure `evidence.counter`, or say `drain: lifetime`",
             ),
             (DrainRule::Counter, Some(_)) => checks.green("drain.evidence", None, "counters"),
-            (DrainRule::Rows, _) => checks.red(
-                "drain.evidence",
-                None,
-                "the drain is to end by a scan of rows, and this release reads no server-side sessions",
-                "configure `evidence.counter`, or say `drain: lifetime` where the server enforces it",
-            ),
             (DrainRule::Lifetime, _) => checks.advice(
                 "drain.evidence",
                 None,
