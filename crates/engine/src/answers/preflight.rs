@@ -15,6 +15,7 @@ use keyroll_rotation::{DrainRule, Mode, WorldConfiguration};
 use crate::answers::calibration::{Calibration, Later, Mintable};
 use crate::assembly::Stickiness;
 use crate::clock::millis;
+use crate::config::Period;
 use crate::engine::Engine;
 use crate::error::error_chain;
 use crate::members::roster::Roster;
@@ -224,7 +225,11 @@ impl Engine {
         let settings = &self.assembly.policy.settings;
         match (settings.max_lifetime, settings.drain_limit, settings.least_reissued_permille) {
             (Some(lifetime), _, _) => {
-                checks.green("sessions.lifetime", None, format!("sessions live for {} s at most", lifetime.0 / 1000));
+                checks.green(
+                    "sessions.lifetime",
+                    None,
+                    format!("sessions live for {} at most", Period::milliseconds(lifetime.0)),
+                );
             }
             (None, Some(_), Some(_)) => checks.advice(
                 "sessions.lifetime",

@@ -6,6 +6,7 @@ pub(crate) mod conclusion;
 pub(crate) mod drive;
 pub(crate) mod effects;
 pub(crate) mod ending;
+pub(crate) mod fitting;
 pub(crate) mod hooks;
 pub(crate) mod interrupt;
 pub(crate) mod opening;
