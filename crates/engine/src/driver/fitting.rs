@@ -125,7 +125,7 @@ impl Session<'_> {
 impl RotateRequest {
     /// The mode that a person named: by itself, or in a plan.
     fn named_mode(&self) -> Option<Mode> {
-        self.mode.or(self.plan.as_ref().map(|plan| plan.mode))
+        self.mode.or_else(|| self.plan.as_ref().map(|plan| plan.mode))
     }
 
     /// The mode of the rotation that it opens.
