@@ -159,9 +159,9 @@ pub(crate) struct InitArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct PlanArgs {
-    /// How to go about it
-    #[arg(long, value_enum, default_value_t = PlannedMode::Staged)]
-    pub(crate) mode: PlannedMode,
+    /// How to go about it [default: staged]
+    #[arg(long, value_enum)]
+    pub(crate) mode: Option<PlannedMode>,
     /// Save the plan, for `keyroll rotate PLAN`
     #[arg(short, long, value_name = "PLAN")]
     pub(crate) output: Option<PathBuf>,
@@ -180,9 +180,9 @@ pub(crate) enum PlannedMode {
 pub(crate) struct RotateArgs {
     /// A saved plan; a stale one is refused with the difference
     pub(crate) plan: Option<PathBuf>,
-    /// How to go about it
-    #[arg(long, value_enum, default_value_t = PlannedMode::Staged, conflicts_with = "plan")]
-    pub(crate) mode: PlannedMode,
+    /// How to go about it [default: staged; an open rotation keeps its own, a plan has one]
+    #[arg(long, value_enum, conflicts_with = "plan")]
+    pub(crate) mode: Option<PlannedMode>,
     /// Stop when this stage is done and proven, before the next one (exit 3)
     #[arg(long, value_name = "STAGE", value_enum)]
     pub(crate) until: Option<UntilStage>,

@@ -81,7 +81,7 @@ impl SecretStore for SlowAfterTheFirstLook {
         self.store.now().await
     }
 
-    async fn sweep(&self) -> Result<(), StoreError> {
+    async fn sweep(&self) -> Result<Vec<String>, StoreError> {
         self.store.sweep().await
     }
 }
