@@ -67,6 +67,14 @@ pub(crate) fn inherited(more: &[String]) -> Vec<(OsString, OsString)> {
         .collect()
 }
 
+impl CommandError {
+    /// Whether the same command may do it in a moment: it ran, and what it asked did not answer as it should. A program that
+    /// is not there will not be there then.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self, Self::TooSlow { .. } | Self::Failed { .. })
+    }
+}
+
 impl Invocation {
     /// Runs it to its end and gives back its standard output. Anything but success is an error.
     pub(crate) async fn run(&self) -> Result<Vec<u8>, CommandError> {

@@ -454,7 +454,8 @@ impl Session<'_> {
         let unique = self.engine.new_rotation_id()?;
         let mut known = Vec::new();
         for (place, consumer) in (0_u16..).zip(&consumers) {
-            for member in consumer.fleet.members().await? {
+            let members = self.engine.with_retries("the members", || consumer.fleet.members()).await?;
+            for member in members {
                 if member.id.0 != name {
                     known.push(member.id.0);
                     continue;

@@ -130,7 +130,22 @@ async fn a_listing_that_hangs_is_an_error_and_not_nobody() {
     config.list = argv(&["sleep", "60"]);
     config.list_limit = Duration::from_millis(100);
     let fleet = CommandFleet::new(config).unwrap();
-    assert!(matches!(fleet.members().await, Err(FleetError::List { .. })));
+    assert!(matches!(fleet.members().await, Err(FleetError::Unavailable { .. })));
+}
+
+#[tokio::test]
+async fn what_may_answer_in_a_moment_is_told_from_what_will_not() {
+    let folder = Folder::new();
+    let listed_by = |list: &[&str]| {
+        let config = CommandConfig { list: argv(list), ..config(folder.folder.path()) };
+        CommandFleet::new(config).unwrap()
+    };
+    let failed = listed_by(&["sh", "-c", "exit 255"]).members().await;
+    assert!(matches!(failed, Err(FleetError::Unavailable { .. })), "{failed:?}");
+    for lasting in [&["no-such-program-as-this"][..], &["echo", "not a member"]] {
+        let failed = listed_by(lasting).members().await;
+        assert!(matches!(failed, Err(FleetError::List { .. })), "{failed:?}");
+    }
 }
 
 #[tokio::test]
