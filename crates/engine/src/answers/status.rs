@@ -35,9 +35,9 @@ impl Engine {
     /// Where everything stands: from the stores, with what a driver on this machine saw of the members.
     pub async fn status(&self) -> Result<Status, EngineError> {
         let views = self.read_stores().await?;
-        let stamp = self.reconcile(&views).unwrap_or_else(|| StampBody::new(&self.assembly.name));
+        let stamp = self.reconcile(&views)?.unwrap_or_else(|| StampBody::new(&self.assembly.name));
         let seen = self.last_picture();
-        let sighted = if stamp.ledger.keys.is_empty() { self.sight_keys(&views).stores } else { Vec::new() };
+        let sighted = if stamp.ledger.keys.is_empty() { self.sight_keys(&views)?.stores } else { Vec::new() };
         let same = seen.as_ref().is_some_and(|seen| {
             seen.rotation.as_ref().map(|rotation| &rotation.id) == stamp.open.as_ref().map(|open| &open.id)
         });
@@ -73,7 +73,7 @@ impl Engine {
     /// Why it waits; `None` where nothing is open.
     pub async fn explain(&self) -> Result<Option<WaitReport>, EngineError> {
         let views = self.read_stores().await?;
-        match self.reconcile(&views) {
+        match self.reconcile(&views)? {
             Some(stamp) => self.why(&stamp).await,
             None => Ok(None),
         }

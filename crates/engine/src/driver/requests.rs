@@ -152,7 +152,7 @@ impl Engine {
     /// Takes the lock away from a holder that can't be proven dead from here, by the rotation's id.
     pub async fn unlock(&self, request: UnlockRequest) -> Result<Outcome, EngineError> {
         let views = self.read_stores().await?;
-        let Some(stamp) = self.reconcile(&views) else { return Err(self.nothing_open("unlock")) };
+        let Some(stamp) = self.reconcile(&views)? else { return Err(self.nothing_open("unlock")) };
         let Some(holder) = stamp.lock.clone() else {
             return Ok(Outcome::new(ExitKind::Done, "nobody holds the lock; nothing was changed"));
         };
@@ -174,7 +174,7 @@ impl Engine {
     /// The state, where nobody who may be alive holds the lock.
     async fn unlocked(&self) -> Result<Option<StampBody>, EngineError> {
         let views = self.read_stores().await?;
-        let stamp = self.reconcile(&views);
+        let stamp = self.reconcile(&views)?;
         match stamp.as_ref().and_then(|stamp| stamp.lock.as_ref()) {
             Some(holder) if self.may_drive(holder) => Err(EngineError::Locked { holder: Box::new(holder.clone()) }),
             _ => Ok(stamp),
@@ -183,7 +183,7 @@ impl Engine {
 
     async fn living_holder(&self) -> Result<Option<LockHolder>, EngineError> {
         let views = self.read_stores().await?;
-        let Some(stamp) = self.reconcile(&views) else { return Ok(None) };
+        let Some(stamp) = self.reconcile(&views)? else { return Ok(None) };
         Ok(stamp.lock.filter(|holder| self.may_drive(holder)))
     }
 
