@@ -159,9 +159,9 @@ pub(crate) struct InitArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct PlanArgs {
-    /// How to go about it
-    #[arg(long, value_enum, default_value_t = PlannedMode::Staged)]
-    pub(crate) mode: PlannedMode,
+    /// How to go about it [default: staged]
+    #[arg(long, value_enum)]
+    pub(crate) mode: Option<PlannedMode>,
     /// Save the plan, for `keyroll rotate PLAN`
     #[arg(short, long, value_name = "PLAN")]
     pub(crate) output: Option<PathBuf>,
@@ -180,9 +180,9 @@ pub(crate) enum PlannedMode {
 pub(crate) struct RotateArgs {
     /// A saved plan; a stale one is refused with the difference
     pub(crate) plan: Option<PathBuf>,
-    /// How to go about it
-    #[arg(long, value_enum, default_value_t = PlannedMode::Staged, conflicts_with = "plan")]
-    pub(crate) mode: PlannedMode,
+    /// How to go about it [default: staged; an open rotation keeps its own, a plan has one]
+    #[arg(long, value_enum, conflicts_with = "plan")]
+    pub(crate) mode: Option<PlannedMode>,
     /// Stop when this stage is done and proven, before the next one (exit 3)
     #[arg(long, value_name = "STAGE", value_enum)]
     pub(crate) until: Option<UntilStage>,
@@ -216,7 +216,7 @@ pub(crate) struct Overrides {
     /// How long to wait in all, such as `30m`, or `none`; then exit 3 [default: as long as it takes]
     #[arg(long, value_name = "DURATION")]
     pub(crate) wait: Option<String>,
-    /// Gives up sessions: end the drain although up to N of them under the old key are lost
+    /// Gives up sessions: end the drain although they were opened up to N times under the old key; at most N are lost
     #[arg(long, value_name = "N")]
     pub(crate) accept_loss: Option<u64>,
     /// Drain this much longer

@@ -96,6 +96,11 @@ pub enum Planned {
         /// What leaves, and how.
         leaving: PlannedLeaving,
     },
+    /// Take the candidate out of the stores, where nobody looks for it any more.
+    Discard {
+        /// Which.
+        key: KeyId,
+    },
     /// Destroy the escrowed key.
     Destroy {
         /// Which.
@@ -187,6 +192,22 @@ impl Plan {
     }
 }
 
+/// What is left to do of an open rotation if nothing goes wrong from `now` on, whichever way it goes. A halt is taken as resumed.
+pub fn remaining(rotation: &Rotation, now: Millis) -> Result<Vec<PlannedStep>, Illegal> {
+    let mut planner = Planner { rotation: rotation.clone(), now, steps: Vec::new() };
+    planner.rotation.halt = None;
+    if rotation.stage == Stage::Planned {
+        planner.rotation = planner.rotation.apply(&Event::PreflightPassed)?.rotation;
+    }
+    while let Some(event) = planner.next()? {
+        planner.rotation = planner.rotation.apply(&event)?.rotation;
+    }
+    for step in &mut planner.steps {
+        step.earliest = Millis(step.earliest.0.saturating_sub(now.0));
+    }
+    Ok(planner.steps)
+}
+
 /// Runs a rotation through a world in which everything goes well and nothing takes time that does not have to.
 struct Planner {
     rotation: Rotation,
@@ -232,9 +253,7 @@ impl Planner {
                 (Planned::Close { leaving }, Event::Closed { now: self.now })
             }
             Effect::Destroy { key } => (Planned::Destroy { key }, Event::Destroyed),
-            Effect::DiscardCandidate { .. } => {
-                return Err(Illegal::OutOfPlace { event: "plan", stage: self.rotation.stage });
-            }
+            Effect::DiscardCandidate { key } => (Planned::Discard { key }, Event::CandidateDiscarded),
         };
         self.push(what);
         Ok(Some(event))
@@ -285,7 +304,6 @@ impl Planner {
     fn drained(&self) -> DrainObservation {
         let since = self.rotation.t0.unwrap_or(self.now);
         match self.rotation.settings {
-            Settings { drain: DrainRule::Rows, .. } => DrainObservation::Rows { remaining: 0 },
             Settings { max_lifetime: None, idle_lifetime: None, .. } => {
                 DrainObservation::Reissued { reissued: 1, remaining: 0 }
             }
@@ -372,21 +390,45 @@ mod tests {
     }
 
     #[test]
+    fn what_remains_gets_shorter_with_every_step_and_ends_as_the_plan_does() {
+        let opening = opening(Mode::Staged);
+        let whole = Plan::of(&opening).unwrap();
+        let mut planner = Planner { rotation: Rotation::open(opening).unwrap(), now: BEGINNING, steps: Vec::new() };
+        planner.rotation = planner.rotation.apply(&Event::PreflightPassed).unwrap().rotation;
+        assert_eq!(remaining(&planner.rotation, BEGINNING).unwrap().len(), whole.steps.len());
+        while let Some(event) = planner.next().unwrap() {
+            planner.rotation = planner.rotation.apply(&event).unwrap().rotation;
+            let left: Vec<_> =
+                remaining(&planner.rotation, planner.now).unwrap().into_iter().map(|step| step.what).collect();
+            let last: Vec<_> = whole.steps.iter().rev().take(left.len()).rev().map(|step| step.what.clone()).collect();
+            assert_eq!((left.len(), left), (whole.steps.len() - planner.steps.len(), last));
+        }
+    }
+
+    #[test]
+    fn what_remains_of_a_rollback_leads_back() {
+        let mut rotation = Rotation::open(opening(Mode::Staged)).unwrap();
+        rotation = rotation.apply(&Event::PreflightPassed).unwrap().rotation;
+        rotation = rotation.apply(&Event::CandidateStored).unwrap().rotation;
+        rotation = rotation.apply(&Event::RollbackRequested).unwrap().rotation;
+        let left = remaining(&rotation, BEGINNING).unwrap();
+        assert!(left.iter().any(|step| step.what == Planned::Discard { key: KeyId(2) }), "{left:?}");
+    }
+
+    #[test]
     fn every_mode_and_drain_has_a_plan() {
         for mode in [Mode::Staged, Mode::Cutover, Mode::Accelerated, Mode::HardCutover, Mode::Standby] {
             for (max_lifetime, idle_lifetime) in
                 [(Some(Millis(5_000)), None), (None, Some(Millis(7_000))), (None, None)]
             {
-                for drain in [DrainRule::Counter, DrainRule::Rows] {
-                    let mut opening = opening(mode);
-                    opening.settings.drain = drain;
-                    opening.settings.max_lifetime = max_lifetime;
-                    opening.settings.idle_lifetime = idle_lifetime;
-                    opening.settings.drain_limit = Some(Millis(100_000));
-                    opening.settings.least_reissued_permille = Some(900);
-                    let plan = Plan::of(&opening).unwrap();
-                    assert!(matches!(plan.steps.last().unwrap().what, Planned::Destroy { .. } | Planned::Close { .. }));
-                }
+                let mut opening = opening(mode);
+                opening.settings.drain = DrainRule::Counter;
+                opening.settings.max_lifetime = max_lifetime;
+                opening.settings.idle_lifetime = idle_lifetime;
+                opening.settings.drain_limit = Some(Millis(100_000));
+                opening.settings.least_reissued_permille = Some(900);
+                let plan = Plan::of(&opening).unwrap();
+                assert!(matches!(plan.steps.last().unwrap().what, Planned::Destroy { .. } | Planned::Close { .. }));
             }
         }
     }

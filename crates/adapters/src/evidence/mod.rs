@@ -32,7 +32,9 @@ pub use login::{Capture, CaptureFrom, LoginBody, LoginConfig, LoginStep, LoginWi
 pub use look::{HeaderLook, Look, Reissue, StatusSet, TextLook};
 pub use metric::{MetricConfig, MetricWitness};
 pub use orchestrator::{Orchestrator, Reads};
-pub use probe::{Calibration, Payload, Probe, ProbeConfig, Verdict};
+pub use probe::{
+    Calibration, LIKE_EVERY_OTHER, OPENS_UNDER_NONE, PROVES_NOTHING, Payload, Probe, ProbeConfig, Verdict,
+};
 pub use report::{ReportConfig, ReportWitness};
 pub use request::{Credential, EvidenceConfigError, HttpAccess, RequestValue};
 pub use session_count::{SessionCount, SessionCountError};
@@ -200,6 +202,8 @@ pub struct OpenedCounts {
     pub at: Timestamp,
     /// Which run of the member counted.
     pub boot: crate::fleets::BootId,
+    /// When that run began, where the member tells it beside its counts. By the member's clock; two runs differ in it.
+    pub started_at: Option<Timestamp>,
     /// By the label that the member gives each key (a fingerprint, or the profile's own label).
     pub by_label: Vec<(String, u64)>,
 }

@@ -34,6 +34,7 @@ impl Setup {
             .map_err(|err| Failure::from_error(Exit::Usage, &err))?;
         let (sender, receiver) = interrupt();
         let engine = Engine::new(assembly, &self.state_dir, self.operator.clone())
+            .with_document(self.config.clone())
             .with_observer(view.clone())
             .with_interrupt(receiver);
         Ok((engine, Stop::new(sender, view)))

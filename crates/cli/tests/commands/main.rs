@@ -78,16 +78,16 @@ fn main() {
             fs::write(&path, text)?;
             // The key's file may have a name that YAML would read otherwise.
             keyroll(folder.path(), &["init", "--env-file", "shared: x/.env #1"])?.exits(0)?.says(reads)?;
-            keyroll(folder.path(), &["lint"])?.exits(0)?;
             let json = keyroll(folder.path(), &["init", "--overwrite", "--format", "json"])?.exits(0)?.json()?;
             assert_eq!(json["framework"], *name);
             let code = json["initializer"]["text"].as_str().ok_or("init shows no initializer")?;
             let place = folder.path().join(json["initializer"]["path"].as_str().ok_or("it has no place")?);
             fs::create_dir_all(place.parent().unwrap_or_else(|| folder.path()))?;
             // What the application lacks is found, and what `init` printed mends it.
-            keyroll(folder.path(), &["lint", "--project", "."])?.exits(1)?.says("error: ")?;
+            keyroll(folder.path(), &["lint"])?.exits(1)?.says("error: ")?;
+            keyroll(folder.path(), &["lint", "--project", "nowhere"])?.exits(64)?.says("--project")?;
             fs::write(place, code)?;
-            keyroll(folder.path(), &["lint", "--project", "."])?.exits(0)?;
+            keyroll(folder.path(), &["lint"])?.exits(0)?;
             Ok(())
         });
     }

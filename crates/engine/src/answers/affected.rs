@@ -28,6 +28,7 @@ use crate::world::stamp::StampBody;
 #[non_exhaustive]
 pub struct Affected {
     /// [`SCHEMA_VERSION`].
+    #[serde(rename = "schema_version")]
     pub schema_version: u32,
     /// The key's name in `keyroll.yaml`.
     pub name: String,

@@ -17,7 +17,7 @@ use crate::driver::hooks::Moment;
 use crate::driver::session::{Seen, Session};
 use crate::error::{EngineError, error_chain};
 use crate::journal::{Body, Completion};
-use crate::members::drain::{DrainBook, Reading, RunReading};
+use crate::members::drain::{DrainBook, Reading, RunReading, run_of};
 use crate::world::stamp::KnownKey;
 use crate::world::{self, Identity, Materials};
 
@@ -246,21 +246,17 @@ impl Session<'_> {
         let (witness, outgoing, incoming) = (&witness, &outgoing, &incoming);
         let runs = stream::iter(listed)
             .map(|one| async move {
-                let (opened, renewed) = match witness.read(&one.member).await {
-                    Ok(Some(counts)) => {
-                        let count = |(key, label): &(KeyId, Option<String>)| {
-                            opened_by(&counts, &one.member, *key, label.as_deref())
-                        };
-                        (count(outgoing), incoming.as_ref().and_then(count))
-                    }
-                    Ok(None) => (None, None),
-                    Err(error) => {
-                        tracing::info!(%error, "a counter could not be read");
-                        (None, None)
-                    }
+                let counts = witness.read(&one.member).await.unwrap_or_else(|error| {
+                    tracing::info!(%error, "a counter could not be read");
+                    None
+                });
+                let count = |(key, label): &(KeyId, Option<String>)| {
+                    counts.as_ref().and_then(|counts| opened_by(counts, &one.member, *key, label.as_deref()))
                 };
-                let name = format!("{}/{}/{}", one.consumer, one.member.id.0, one.member.boot.0);
-                (name, RunReading { opened, renewed, started_at: one.member.started_at })
+                let (opened, renewed) = (count(outgoing), incoming.as_ref().and_then(count));
+                let (name, restarts) = run_of(&one, counts.as_ref());
+                let started_at = one.member.started_at.or_else(|| counts.and_then(|counts| counts.started_at));
+                (name, RunReading { opened, renewed, started_at, restarts })
             })
             .buffer_unordered(self.engine.assembly.policy.concurrency.max(1))
             .collect()

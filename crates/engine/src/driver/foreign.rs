@@ -3,7 +3,7 @@
 //! What a person decides about is what that person was shown. So the stamp remembers which keys were shown, and where others
 //! stand there when the decision comes, it is not carried out: it is shown again.
 
-use keyroll_rotation::{Event, Halt, Millis, Rotation, Stage};
+use keyroll_rotation::{Event, Halt, Millis, Rotation, Stage, Step};
 
 use crate::driver::commit::{Change, Owned};
 use crate::driver::drive::Stop;
@@ -150,7 +150,8 @@ impl Session<'_> {
         if self.halted_by_foreign_write().is_ok() {
             return self.drift();
         }
-        Ok(Stop::Decided("the foreign write was overwritten; what was proven is proven again".into()))
+        let follows = self.machine().map_or(NOTHING_WAS_PROVEN, what_follows);
+        Ok(Stop::Decided(format!("the foreign write was overwritten; {follows}")))
     }
 
     /// Shows what stands in a store, for somebody who has decided about something else or about nothing yet.
@@ -221,3 +222,20 @@ impl Session<'_> {
         }
     }
 }
+
+/// What the end of a foreign write leads to, in the words of whoever decided it.
+fn what_follows(after: &Rotation) -> &'static str {
+    let reloads = matches!(after.step, Step::Reload { .. });
+    match after.stage {
+        Stage::Planned | Stage::Staged | Stage::Closing | Stage::Finished => NOTHING_WAS_PROVEN,
+        Stage::Promoting => {
+            "`keyroll rotate` proves every member again and reloads who fails it, and then the old key drains from the \
+             beginning, because a member may have minted under it meanwhile"
+        }
+        _ if reloads => "`keyroll rotate` proves every member again and reloads who fails it",
+        _ => "`keyroll rotate` proves every member again",
+    }
+}
+
+const NOTHING_WAS_PROVEN: &str =
+    "nothing had been proven yet, so nobody is reloaded; a member that started meanwhile shows it in `keyroll verify`";

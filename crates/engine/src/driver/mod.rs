@@ -8,6 +8,7 @@ pub(crate) mod destruction;
 pub(crate) mod drive;
 pub(crate) mod effects;
 pub(crate) mod ending;
+pub(crate) mod fitting;
 pub(crate) mod foreign;
 pub(crate) mod hooks;
 pub(crate) mod interrupt;

@@ -19,8 +19,7 @@ use crate::journal::{Body, HumanAction, Journal, JournalError, Why};
 use crate::outcome::{ExitKind, Outcome};
 use crate::request::Lock;
 use crate::request::{
-    CompleteRequest, Compromised, Overrides, ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest,
-    UnlockRequest, WindowRule,
+    CompleteRequest, Overrides, ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest, UnlockRequest, WindowRule,
 };
 use crate::world;
 use crate::world::lock::{LockHolder, ProcessIdentity, Vitality};
@@ -31,6 +30,7 @@ impl Engine {
     pub async fn rotate(&self, request: RotateRequest) -> Result<Outcome, EngineError> {
         let mut request = request;
         let stamp = self.unlocked().await?;
+        self.rotate_fits(stamp.as_ref(), &request)?;
         let continues = stamp.as_ref().is_some_and(|stamp| stamp.unfinished().is_some());
         if !continues {
             self.may_begin(&request).await?;
@@ -61,8 +61,10 @@ impl Engine {
     /// Whether preflight passes, and the plan was made for this world.
     async fn green(&self, request: &RotateRequest, lock: Lock) -> Result<(), EngineError> {
         let rule = request.overrides.evidence.unwrap_or(self.assembly.policy.settings.evidence);
-        let report = self.preflight_checks(request.mode, lock, rule).await;
+        let report = self.preflight_checks(request.mode(), lock, rule).await;
         if !report.passed() {
+            // Members that somebody else is reloading fail it; then that somebody is the answer.
+            self.unlocked().await?;
             return Err(EngineError::Preflight { report: Box::new(report) });
         }
         match &request.plan {
@@ -74,9 +76,7 @@ impl Engine {
     /// Continues the open rotation from wherever it waits; destroys what has been in escrow for long enough.
     pub async fn complete(&self, request: CompleteRequest) -> Result<Outcome, EngineError> {
         let stamp = self.unlocked().await?;
-        if stamp.as_ref().is_none_or(|stamp| stamp.open.is_none()) {
-            return Err(self.nothing_open("complete"));
-        }
+        self.complete_fits(stamp.as_ref(), &request.overrides)?;
         let mut session = Session::take(self, "complete").await?;
         let done = session.complete(&request).await;
         session.conclude(done, Expected::Forward).await
@@ -94,7 +94,9 @@ impl Engine {
 
     /// Goes back to the key with which the rotation began.
     pub async fn rollback(&self, request: RollbackRequest) -> Result<Outcome, EngineError> {
-        if let Some(holder) = self.living_holder().await? {
+        let (stamp, holder) = self.state_and_holder().await?;
+        self.rollback_fits(stamp.as_ref(), &request)?;
+        if let Some(holder) = holder {
             if request.key_from.is_some() {
                 return Err(EngineError::RefusedBecause {
                     reason: format!(
@@ -112,7 +114,9 @@ impl Engine {
     /// Ends a compromised key.
     pub async fn revoke(&self, request: RevokeRequest) -> Result<Outcome, EngineError> {
         let asked = Asked::revoke(&request);
-        if let Some(holder) = self.living_holder().await? {
+        let (stamp, holder) = self.state_and_holder().await?;
+        self.revoke_fits(stamp.as_ref(), &request)?;
+        if let Some(holder) = holder {
             return self.leave(asked, request.why, holder).await;
         }
         let mut session = Session::take(self, "revoke").await?;
@@ -122,7 +126,8 @@ impl Engine {
 
     /// Writes what a store should hold over what somebody else wrote there.
     pub async fn overwrite_foreign_write(&self, why: Why) -> Result<Outcome, EngineError> {
-        self.unlocked().await?;
+        let stamp = self.unlocked().await?;
+        self.decision_fits(stamp.as_ref(), &Asked::Resume {}, "resume")?;
         let mut session = Session::take(self, "resume").await?;
         let done = session.overwrite_foreign_write(why).await;
         session.conclude(done, Expected::Forward).await
@@ -130,7 +135,8 @@ impl Engine {
 
     /// Goes on from what somebody else wrote, where that is safe: both keys are trusted and proven again.
     pub async fn adopt_foreign_write(&self, why: Why) -> Result<Outcome, EngineError> {
-        self.unlocked().await?;
+        let stamp = self.unlocked().await?;
+        self.decision_fits(stamp.as_ref(), &Asked::Resume {}, "resume")?;
         let mut session = Session::take(self, "resume").await?;
         let done = session.adopt_foreign_write(why).await;
         session.conclude(done, Expected::Forward).await
@@ -138,7 +144,7 @@ impl Engine {
 
     /// Reloads laggards, or one member.
     pub async fn reload(&self, request: ReloadRequest, why: Why) -> Result<Outcome, EngineError> {
-        if let Some(holder) = self.living_holder().await? {
+        if let (_, Some(holder)) = self.state_and_holder().await? {
             return match request {
                 ReloadRequest::Laggards => self.leave(Asked::ReloadLaggards {}, why, holder).await,
                 ReloadRequest::Member(_) => Err(EngineError::Locked { holder: Box::new(holder) }),
@@ -181,10 +187,12 @@ impl Engine {
         }
     }
 
-    async fn living_holder(&self) -> Result<Option<LockHolder>, EngineError> {
+    /// The state, and whoever may be driving now.
+    async fn state_and_holder(&self) -> Result<(Option<StampBody>, Option<LockHolder>), EngineError> {
         let views = self.read_stores().await?;
-        let Some(stamp) = self.reconcile(&views)? else { return Ok(None) };
-        Ok(stamp.lock.filter(|holder| self.may_drive(holder)))
+        let stamp = self.reconcile(&views)?;
+        let holder = stamp.as_ref().and_then(|stamp| stamp.lock.clone()).filter(|holder| self.may_drive(holder));
+        Ok((stamp, holder))
     }
 
     /// Whether a holder may be driving now. Where it is this very process, its journal's lock tells.
@@ -196,7 +204,9 @@ impl Engine {
     }
 
     async fn decide(&self, asked: Asked, why: Why, what: &'static str) -> Result<Outcome, EngineError> {
-        if let Some(holder) = self.living_holder().await? {
+        let (stamp, holder) = self.state_and_holder().await?;
+        self.decision_fits(stamp.as_ref(), &asked, what)?;
+        if let Some(holder) = holder {
             return self.leave(asked, why, holder).await;
         }
         let mut session = Session::take(self, what).await?;
@@ -282,12 +292,12 @@ impl Session<'_> {
                 let action = HumanAction::Override { name, gives_up };
                 self.note(Body::Human { action, why: request.why.clone() })?;
             }
-            self.open_rotation(request.mode, &request.why, None).await?;
+            self.open_rotation(request.mode(), &request.why, None).await?;
             self.apply(&Event::PreflightPassed).await?;
         }
         self.take_overrides(&request.overrides, &request.why).await?;
         let stop = self.drive(goal).await?;
-        if matches!(stop, Stop::Closed) && request.mode != Mode::Standby && self.wants_standby() {
+        if matches!(stop, Stop::Closed) && request.mode() != Mode::Standby && self.wants_standby() {
             return self.add_standby(goal, &request.overrides, &request.why).await;
         }
         Ok(stop)
@@ -322,10 +332,7 @@ impl Session<'_> {
 
     async fn roll_back(&mut self, request: &RollbackRequest) -> Result<Stop, EngineError> {
         if self.open().is_none() {
-            return Err(match &request.key_from {
-                Some(_) => EngineError::RefusedBecause { reason: PAST_DESTRUCTION.into() },
-                None => self.engine.nothing_open("roll back"),
-            });
+            return Err(self.engine.nothing_open("roll back"));
         }
         if self.stamp.parked.is_some() && self.machine().is_some_and(|machine| machine.mode == Mode::Standby) {
             return Err(EngineError::RefusedBecause {
@@ -369,12 +376,6 @@ impl Session<'_> {
             self.look_and_compare().await?;
             self.ask_now(asked, &request.why).await?;
         } else {
-            if request.compromised == Compromised::New {
-                return Err(EngineError::RefusedBecause {
-                    reason: "no rotation is in flight, so there is no new key: say `old` for the key in use, or `both`"
-                        .into(),
-                });
-            }
             self.open_rotation(request.mode, &request.why, Some(request)).await?;
             let compromised = self.machine().map(|machine| machine.compromised.clone()).unwrap_or_default();
             let marks = compromised.iter().map(|id| self.mark(*id)).collect();
@@ -499,7 +500,7 @@ impl Session<'_> {
         self.take_request(&request).await?;
         match self.refused.take() {
             None => Ok(()),
-            Some(illegal) => Err(EngineError::Refused(illegal)),
+            Some(illegal) => Err(self.refusal(&request.what, illegal)),
         }
     }
 
@@ -510,9 +511,6 @@ impl Session<'_> {
         }
     }
 }
-
-const PAST_DESTRUCTION: &str = "no rotation is open: the key before is destroyed or was never replaced, and past destruction \
-     there is only the way forward: `keyroll rotate`";
 
 /// How often a request is tried to be left while the driver writes.
 const LEAVE_ATTEMPTS: u32 = 10;

@@ -88,7 +88,7 @@ pub(super) fn action(action: &HumanAction) -> String {
         HumanAction::ReloadLaggards => "reloaded the laggards on purpose".to_owned(),
         HumanAction::ReloadMember { member } => format!("reloaded `{member}` on purpose"),
         HumanAction::Unlock { id, holder } => format!("broke the lock of {id}, held by `{holder}`"),
-        HumanAction::AcceptLoss { sessions } => format!("accepted the loss of {sessions} sessions"),
+        HumanAction::AcceptLoss { sessions } => format!("accepted the loss of up to {sessions} sessions"),
         HumanAction::ExtendDrain { by } => format!("extended the drain by {}", period(*by)),
         HumanAction::WeakEvidence => "accepted weak evidence".to_owned(),
         HumanAction::Override { name, gives_up } => format!("used `{name}`, which gives up {gives_up}"),

@@ -355,6 +355,11 @@ impl World {
         self.lock().members.iter().any(|member| member.accept.iter().any(|accepted| accepted == key))
     }
 
+    /// Whether every member accepts this key.
+    pub(crate) fn accepted_everywhere(&self, key: &[u8]) -> bool {
+        self.lock().members.iter().all(|member| member.accept.iter().any(|accepted| accepted == key))
+    }
+
     pub(crate) fn assembly(self: &Arc<Self>) -> Assembly {
         let stores = self.lock().stores.len();
         Assembly {
@@ -710,7 +715,7 @@ impl DrainWitness for SimCounters {
                 Some((label, found.opened.get(key).copied().unwrap_or(0)))
             })
             .collect();
-        Ok(Some(OpenedCounts { at: Timestamp(state.now), boot: member.boot.clone(), by_label }))
+        Ok(Some(OpenedCounts { at: Timestamp(state.now), boot: member.boot.clone(), started_at: None, by_label }))
     }
 }
 

@@ -11,6 +11,8 @@ mod revocation;
 mod rollback;
 mod stages;
 
+use foreign::Intrusion;
+
 impl Rotation {
     /// Takes what happened. The state is unchanged where the event does not fit it.
     pub fn apply(&self, event: &Event) -> Result<Applied, Illegal> {
@@ -129,7 +131,7 @@ impl Rotation {
                 Event::Disturbed { at },
                 Planned | Staged | Accepting | Promoting | Draining | Retiring | Closing | Escrow | Withdrawing
                 | CuttingOver,
-            ) => to.prove_again(*at),
+            ) => to.prove_again(Intrusion::Possible, *at),
             (Event::Disturbed { .. }, Finished) => return illegal(),
 
             (
