@@ -360,6 +360,25 @@ async fn lost_answers_and_short_outages_are_lived_through() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_fleet_that_can_not_be_listed_for_a_moment_does_not_end_a_rotation() {
+    let dir = folder();
+    let world = World::new(2);
+    let stammer = {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move {
+            loop {
+                wait(7_000).await;
+                world.faults(|faults| faults.unlistable = 3);
+            }
+        })
+    };
+    let outcome = world.engine(dir.path()).rotate(RotateRequest::default()).await;
+    stammer.abort();
+    assert_eq!(outcome.unwrap().exit, ExitKind::Done);
+    assert_eq!(world.lost(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
 async fn members_that_never_obey_end_in_a_question_to_a_person_that_names_them() {
     let dir = folder();
     let world = World::new(2);

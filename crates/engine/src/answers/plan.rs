@@ -67,7 +67,7 @@ impl Engine {
     /// What a rotation would do now.
     pub async fn plan(&self, mode: Mode) -> Result<PlanDocument, EngineError> {
         let views = self.read_stores().await?;
-        let sighting = self.sight_keys(&views);
+        let sighting = self.sight_keys(&views)?;
         let configuration = match sighting.stores.first() {
             Some(FieldsSay::Configuration(configuration)) => configuration.clone(),
             Some(FieldsSay::Foreign(found)) if sighting.stamp.unfinished().is_none() => {
@@ -143,8 +143,8 @@ impl Engine {
         Err(EngineError::StalePlan { difference: difference.join("\n") })
     }
 
-    pub(crate) fn world_hash(&self, views: &[StoreView]) -> String {
-        hash(&self.world_lines(views, &self.sight_keys(views)))
+    pub(crate) fn world_hash(&self, views: &[StoreView]) -> Result<String, EngineError> {
+        Ok(hash(&self.world_lines(views, &self.sight_keys(views)?)))
     }
 
     /// The world in lines that people can compare: keys by fingerprint, the settings, the kinds of consumers. No member is

@@ -6,6 +6,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use keyroll_adapters::fleets::FleetError;
+use keyroll_adapters::stores::StoreError;
 use keyroll_keyring::{KeyId, KeyState};
 use keyroll_rotation::gate::Verdict;
 use keyroll_rotation::{Direction, DrainRule, Event, Halt, Millis, Mode, Next, Revocation, Rotation, Stage, Wait};
@@ -101,6 +103,11 @@ impl Session<'_> {
                 | Err(EngineError::RequestWaits | EngineError::Moved { .. } | EngineError::OldProof { .. }) => {}
                 Ok(Some(stop)) => return Ok(stop),
                 Err(EngineError::Interrupted) => return Ok(Stop::Interrupted),
+                // Ctrl-C also ends the pauses between tries.
+                Err(
+                    EngineError::Store(StoreError::Unavailable { .. })
+                    | EngineError::Fleet(FleetError::Unavailable { .. }),
+                ) if self.engine.interrupt.requested() => return Ok(Stop::Interrupted),
                 Err(error @ EngineError::Foreign { .. }) => {
                     self.look_and_compare().await?;
                     // It may have been put back by now; whoever flaps for ever is not waited for.
@@ -310,7 +317,7 @@ impl Session<'_> {
             self.read_counters(machine.outgoing).await?;
         }
         let Some(gate) = machine.gate() else { return Ok(Watched::Same) };
-        let listed = sweep::list(&self.engine.assembly.consumers).await?;
+        let listed = self.engine.list().await?;
         if listed.iter().all(|one| self.sworn.contains(&one.key())) {
             return Ok(Watched::Same);
         }

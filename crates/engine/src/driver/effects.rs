@@ -18,7 +18,6 @@ use crate::driver::session::{Seen, Session};
 use crate::error::{EngineError, error_chain};
 use crate::journal::{Body, Completion};
 use crate::members::drain::{DrainBook, Reading, RunReading, run_of};
-use crate::members::sweep;
 use crate::world::stamp::KnownKey;
 use crate::world::{self, Identity, Materials};
 
@@ -243,7 +242,7 @@ impl Session<'_> {
         let Some(witness) = self.engine.assembly.drain.clone() else { return Ok(()) };
         let labelled = |key: KeyId| (key, self.mark(key).fingerprint.map(|fingerprint| fingerprint.to_string()));
         let (outgoing, incoming) = (labelled(key), self.machine().map(|machine| labelled(machine.incoming)));
-        let listed = sweep::list(&self.engine.assembly.consumers).await?;
+        let listed = self.engine.list().await?;
         let (witness, outgoing, incoming) = (&witness, &outgoing, &incoming);
         let runs = stream::iter(listed)
             .map(|one| async move {

@@ -160,7 +160,7 @@ impl Engine {
     /// Takes the lock away from a holder that can't be proven dead from here, by the rotation's id.
     pub async fn unlock(&self, request: UnlockRequest) -> Result<Outcome, EngineError> {
         let views = self.read_stores().await?;
-        let Some(stamp) = self.reconcile(&views) else { return Err(self.nothing_open("unlock")) };
+        let Some(stamp) = self.reconcile(&views)? else { return Err(self.nothing_open("unlock")) };
         let Some(holder) = stamp.lock.clone() else {
             return Ok(Outcome::new(ExitKind::Done, "nobody holds the lock; nothing was changed"));
         };
@@ -182,7 +182,7 @@ impl Engine {
     /// The state, where nobody who may be alive holds the lock.
     async fn unlocked(&self) -> Result<Option<StampBody>, EngineError> {
         let views = self.read_stores().await?;
-        let stamp = self.reconcile(&views);
+        let stamp = self.reconcile(&views)?;
         match stamp.as_ref().and_then(|stamp| stamp.lock.as_ref()) {
             Some(holder) if self.may_drive(holder) => Err(EngineError::Locked { holder: Box::new(holder.clone()) }),
             _ => Ok(stamp),
@@ -192,7 +192,7 @@ impl Engine {
     /// The state, and whoever may be driving now.
     async fn state_and_holder(&self) -> Result<(Option<StampBody>, Option<LockHolder>), EngineError> {
         let views = self.read_stores().await?;
-        let stamp = self.reconcile(&views);
+        let stamp = self.reconcile(&views)?;
         let holder = stamp.as_ref().and_then(|stamp| stamp.lock.clone()).filter(|holder| self.may_drive(holder));
         Ok((stamp, holder))
     }
@@ -463,7 +463,8 @@ impl Session<'_> {
         let unique = self.engine.new_rotation_id()?;
         let mut known = Vec::new();
         for (place, consumer) in (0_u16..).zip(&consumers) {
-            for member in consumer.fleet.members().await? {
+            let members = self.engine.with_retries("the members", || consumer.fleet.members()).await?;
+            for member in members {
                 if member.id.0 != name {
                     known.push(member.id.0);
                     continue;

@@ -164,8 +164,11 @@ impl StampBody {
 
     /// Reads a stamp; unreadable is an error, and never "none".
     pub(crate) fn decode(stamp: &Stamp) -> Result<Self, StampError> {
-        let value: serde_json::Value =
-            serde_json::from_slice(&stamp.0).map_err(|error| StampError::Malformed(place(&error)))?;
+        Self::of(serde_json::from_slice(&stamp.0).map_err(|error| StampError::Malformed(place(&error)))?)
+    }
+
+    /// The same of what the journal holds.
+    pub(crate) fn of(value: serde_json::Value) -> Result<Self, StampError> {
         let format = value
             .get("format")
             .and_then(serde_json::Value::as_u64)

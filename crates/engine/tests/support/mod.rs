@@ -78,6 +78,8 @@ pub(crate) struct Faults {
     pub(crate) lose_answers: u32,
     /// The next so many calls fail for a moment.
     pub(crate) unavailable: u32,
+    /// The next so many listings of the members fail for a moment.
+    pub(crate) unlistable: u32,
     /// The next so many writes fail for a moment.
     pub(crate) fail_writes: u32,
     /// What a writer that died has left in the stores' folder.
@@ -615,7 +617,11 @@ impl Fleet for SimFleet {
     }
 
     async fn members(&self) -> Result<Vec<Member>, FleetError> {
-        let state = self.world.lock();
+        let mut state = self.world.lock();
+        if state.faults.unlistable > 0 {
+            state.faults.unlistable -= 1;
+            return Err(FleetError::Unavailable { location: "sim".into(), source: "no route".into() });
+        }
         Ok(state.members.iter().map(|member| listed(member, state.now)).collect())
     }
 
