@@ -157,11 +157,26 @@ impl Rotation {
 
     /// Whether the write that is due rests on a gate that was passed a moment ago.
     pub(crate) fn permitted(&self, now: Millis) -> bool {
+        self.may_write_for(now).is_some()
+    }
+
+    /// For how long the gate on which the next write rests still counts; none where it does not, or not any more. To be asked
+    /// again at the write itself: between the decision and the write a store may stammer, or a machine sleep.
+    pub fn may_write_for(&self, now: Millis) -> Option<Millis> {
         match self.permit {
-            Permit::Free => true,
-            Permit::Needed => false,
-            Permit::Passed { at } => now <= at.after(PERMIT_LASTS),
+            Permit::Free => Some(Millis(u64::MAX)),
+            Permit::Needed => None,
+            // What will be seen later was not seen: a clock was set back, and nobody knows how old the proof is.
+            Permit::Passed { at } if at > now => None,
+            Permit::Passed { at } => at.after(PERMIT_LASTS).0.checked_sub(now.0).map(Millis),
         }
+    }
+
+    /// Whether the gate on which the next write rests was passed in the future, further off than clocks differ. Then a clock was
+    /// set back, and waiting until it has caught up would make an old proof young again: it is to be told as
+    /// [`Event::Disturbed`](crate::Event::Disturbed).
+    pub fn is_ahead_of(&self, now: Millis) -> bool {
+        matches!(self.permit, Permit::Passed { at } if at > now.after(self.settings.leeway))
     }
 
     /// What leaves the stores when the rotation is closed. A key that is still accepted stays.

@@ -176,6 +176,6 @@ impl Session<'_> {
     }
 }
 
-fn is_emergency(mode: Mode) -> bool {
+pub(crate) fn is_emergency(mode: Mode) -> bool {
     matches!(mode, Mode::Accelerated | Mode::HardCutover)
 }

@@ -2,10 +2,13 @@
 //!
 //! A [`session`] is one process that holds the lock; nothing here writes to a store without one.
 
+pub(crate) mod commit;
 pub(crate) mod conclusion;
+pub(crate) mod destruction;
 pub(crate) mod drive;
 pub(crate) mod effects;
 pub(crate) mod ending;
+pub(crate) mod foreign;
 pub(crate) mod hooks;
 pub(crate) mod interrupt;
 pub(crate) mod opening;

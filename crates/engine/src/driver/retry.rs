@@ -12,7 +12,22 @@ use crate::report::Notice;
 
 impl Engine {
     /// Carries `attempt` out until it succeeds, fails for good, or has failed too often.
-    pub(crate) async fn with_retries<T, F, A>(&self, what: &str, mut attempt: F) -> Result<T, StoreError>
+    pub(crate) async fn with_retries<T, F, A>(&self, what: &str, attempt: F) -> Result<T, StoreError>
+    where
+        F: FnMut() -> A + Send,
+        A: Future<Output = Result<T, StoreError>> + Send,
+        T: Send,
+    {
+        self.with_retries_until(what, Duration::MAX, attempt).await
+    }
+
+    /// The same, with no other try behind `until`, by the clock that counts suspend.
+    pub(crate) async fn with_retries_until<T, F, A>(
+        &self,
+        what: &str,
+        until: Duration,
+        mut attempt: F,
+    ) -> Result<T, StoreError>
     where
         F: FnMut() -> A + Send,
         A: Future<Output = Result<T, StoreError>> + Send,
@@ -31,6 +46,8 @@ impl Engine {
                 Err(error) => return Err(error),
             };
             let Some(pause) = pauses.next() else { return Err(error) };
+            let left = until.saturating_sub(self.clock.boottime()).saturating_add(A_MOMENT);
+            let pause = pause.min(left);
             self.observer.notice(&Notice::Retrying {
                 what: format!("{what}: {error}"),
                 after_ms: u64::try_from(pause.as_millis()).unwrap_or(u64::MAX),
@@ -40,10 +57,14 @@ impl Engine {
                 () = self.clock.sleep(pause) => {}
                 () = self.interrupt.wait() => return Err(error),
             }
+            if self.clock.boottime() > until {
+                return Err(error);
+            }
         }
     }
 }
 
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const A_MOMENT: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(20);
 const RETRIES: usize = 8;

@@ -141,24 +141,32 @@ impl Engine {
         self.replace_state_file(SEEN_FILE, &bytes)
     }
 
-    /// A store that somebody wrote since this machine gave it back, and that Keyroll did not write: it carries the same stamp
+    /// Whether somebody wrote to a store since this machine gave it back, whom Keyroll does not know: it carries the same stamp
     /// at another version. On another machine, and after a crash, nobody can tell.
-    pub(crate) fn moved_since_release(&self, views: &[StoreView]) -> Result<Option<String>, EngineError> {
+    pub(crate) fn since_release(&self, views: &[StoreView]) -> Result<SinceRelease, EngineError> {
         let path = self.state_dir.join(SEEN_FILE);
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(SinceRelease::Unknown),
             Err(source) => return Err(EngineError::State { path: path.display().to_string(), what: "read", source }),
         };
         // It only adds doubt: what can't be read is what a machine knows that never had it.
         let seen: Vec<Option<Seen>> = serde_json::from_slice(&bytes).unwrap_or_default();
-        let moved = views.iter().zip(seen).find(|(view, then)| match (Seen::of(view), then) {
-            (Some(now), Some(then)) => {
-                (now.epoch, now.sequence) == (then.epoch, then.sequence) && now.revision != then.revision
+        if seen.len() != views.len() {
+            return Ok(SinceRelease::Unknown);
+        }
+        let mut since = SinceRelease::Unmoved;
+        for (view, then) in views.iter().zip(seen) {
+            match (Seen::of(view), then) {
+                (Some(now), Some(then)) if (now.epoch, now.sequence) == (then.epoch, then.sequence) => {
+                    if now.revision != then.revision {
+                        return Ok(SinceRelease::Moved { location: view.location.clone() });
+                    }
+                }
+                (_, _) => since = SinceRelease::Unknown,
             }
-            (None, _) | (_, None) => false,
-        });
-        Ok(moved.map(|(view, _)| view.location.clone()))
+        }
+        Ok(since)
     }
 
     /// Removes replacements that a killed process never put in place. Only whoever has the journal open makes any, so none
@@ -215,6 +223,17 @@ impl Seen {
         let stamp = view.stamp.as_ref()?;
         Some(Self { epoch: stamp.epoch, sequence: stamp.sequence, revision: view.revision.clone() })
     }
+}
+
+/// Whether the stores are as this machine gave them back.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum SinceRelease {
+    /// They are.
+    Unmoved,
+    /// Somebody else wrote to this one.
+    Moved { location: String },
+    /// Nobody can tell.
+    Unknown,
 }
 
 const SEEN_FILE: &str = "seen.json";
