@@ -30,7 +30,7 @@ pub(crate) struct Global {
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", env = "KEYROLL_STATE_DIR")]
     pub(crate) state_dir: Option<PathBuf>,
     /// Who drives, for the lock and the audit record [default: the user's name]
-    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "NAME", env = "KEYROLL_OPERATOR")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "NAME", env = "KEYROLL_OPERATOR", value_parser = operator)]
     pub(crate) operator: Option<String>,
     /// Log what is done on standard error: each effect and gate; twice, each member's answer too
     #[arg(short, long, global = true, help_heading = EVERYWHERE, action = clap::ArgAction::Count)]
@@ -100,13 +100,6 @@ pub(crate) enum Command {
     },
     /// Print the manual page
     Man,
-    /// One replica of the demo's application
-    #[command(hide = true, disable_help_flag = true)]
-    DemoReplica {
-        /// Passed on to the replica.
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<String>,
-    },
 }
 
 /// Why something is done, for the audit record.
@@ -525,6 +518,14 @@ pub(crate) struct CodecArgs {
     /// How the keys are written
     #[arg(long, value_enum, default_value_t = Encoding::Text)]
     pub(crate) encoding: Encoding,
+}
+
+/// Somebody has to stand in the record.
+fn operator(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("the record has to say who drives; leave it out for the user's name".to_owned()),
+        name => Ok(name.to_owned()),
+    }
 }
 
 /// Above the options that every command takes, so that its own stand apart.

@@ -44,7 +44,7 @@ pub(crate) fn run(args: &DemoArgs, console: Console) -> Result<Exit, Failure> {
     })
 }
 
-/// The hidden command behind each replica.
+/// What a replica of the demo runs. It is no command of the command line, so no help, completion or manual shows it.
 pub(crate) fn replica(words: &[String]) -> Result<Exit, Failure> {
     let args = Args::parse(words.iter().map(Into::into)).map_err(|err| Failure::from_error(Exit::Usage, &err))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -174,6 +174,6 @@ fn failed(err: &dyn std::error::Error) -> Failure {
 }
 
 /// The hidden command behind each replica.
-const REPLICA: &str = "demo-replica";
+pub(crate) const REPLICA: &str = "demo-replica";
 /// Short, so that a drain can be watched.
 const LIFETIME: Duration = Duration::from_secs(20);

@@ -45,6 +45,7 @@ pub(crate) fn engine_failure(error: &EngineError, console: Console) -> Failure {
         EngineError::Fleet(_) | EngineError::Store(_) => {
             Some("mend what it names; an open rotation goes on from there with the same command".to_owned())
         }
+        EngineError::Keys(_) => Some("`keyroll preflight` says which field can't be read, and why".to_owned()),
         EngineError::Superseded { .. } => Some("keyroll status".to_owned()),
         EngineError::NothingOpen { .. } => Some("keyroll status".to_owned()),
         _ => None,

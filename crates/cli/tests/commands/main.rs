@@ -26,6 +26,59 @@ fn main() {
             }
             Ok(())
         })
+        .test("a configuration that is there and can't be read is not to be written anew", || {
+            let folder = tempfile::tempdir()?;
+            keyroll(folder.path(), &["status", "-c", "."])?
+                .exits(64)?
+                .says("--config")?
+                .does_not_say("keyroll init")?;
+            fs::write(folder.path().join("keyroll.yaml"), b"\xff\xfe")?;
+            keyroll(folder.path(), &["status"])?.exits(64)?.says("a text file")?.does_not_say("keyroll init")?;
+            Ok(())
+        })
+        .test("the record says who drives, and not nobody", || {
+            let folder = tempfile::tempdir()?;
+            fs::write(folder.path().join("keyroll.yaml"), format!("{HEAD}{RAILS}"))?;
+            for name in ["", " "] {
+                keyroll(folder.path(), &["rotate", "--operator", name])?.exits(64)?.says("who drives")?;
+            }
+            Ok(())
+        })
+        .test("what a replica of the demo runs is shown by no help, manual or completion", || {
+            let folder = tempfile::tempdir()?;
+            for words in
+                [&["--help"][..], &["man"], &["completions", "bash"], &["completions", "zsh"], &["completions", "fish"]]
+            {
+                let run = keyroll(folder.path(), words)?;
+                run.exits(0)?.says("rollback")?.does_not_say("replica of the demo")?.does_not_say("demo-replica")?;
+            }
+            Ok(())
+        })
+        .test("a token that can't be minted says what to give", || {
+            let folder = tempfile::tempdir()?;
+            fs::write(folder.path().join("key"), b"0123456789abcdeffedcba98-6543210")?;
+            fs::write(folder.path().join("payload"), "{}")?;
+            let mint = ["token", "mint", "--codec", "sealed", "--encoding", "raw", "--payload", "payload"];
+            keyroll(folder.path(), &[&mint[..], &["--key-file", "key"]].concat())?.exits(64)?.says("--set cookie=")?;
+            let mint = [&mint[..], &["--set", "cookie=session"]].concat();
+            let run = keyroll(folder.path(), &[&mint[..], &["--key-file", "key"]].concat())?;
+            run.exits(1)?.says("--lifetime 1h")?;
+            keyroll(folder.path(), &[&mint[..], &["--key-file", "key", "--lifetime", "1h"]].concat())?.exits(0)?;
+            let run = keyroll(folder.path(), &[&mint[..], &["--key-file", "payload", "--lifetime", "1h"]].concat())?;
+            run.exits(1)?.says("--encoding")?;
+            Ok(())
+        })
+        .test("a key goes to a file or as it is, and never into JSON", || {
+            let folder = tempfile::tempdir()?;
+            let json = ["key", "generate", "--format", "json"];
+            keyroll(folder.path(), &json)?.exits(64)?.says("--output")?;
+            let written = keyroll(folder.path(), &[&json[..], &["-o", "key"]].concat())?.exits(0)?.json()?;
+            assert_eq!((&written["schema_version"], &written["file"]), (&1.into(), &"key".into()));
+            let shown =
+                keyroll(folder.path(), &["key", "fingerprint", "--key-file", "key", "--format", "json"])?.json()?;
+            assert_eq!(written["fingerprint"], shown["fingerprint"]);
+            Ok(())
+        })
         .test("an unknown field is shown with its line and the name that was meant", || {
             let folder = tempfile::tempdir()?;
             fs::write(folder.path().join("keyroll.yaml"), format!("{HEAD}  profil: rails\n"))?;
@@ -110,6 +163,11 @@ impl Run {
     fn says(&self, text: &str) -> Result<&Self, Failed> {
         let said = self.stdout.contains(text) || self.stderr.contains(text);
         if said { Ok(self) } else { Err(self.failed(&format!("should say `{text}`"))) }
+    }
+
+    fn does_not_say(&self, text: &str) -> Result<&Self, Failed> {
+        let said = self.stdout.contains(text) || self.stderr.contains(text);
+        if said { Err(self.failed(&format!("should not say `{text}`"))) } else { Ok(self) }
     }
 
     fn json(&self) -> Result<serde_json::Value, Failed> {

@@ -260,6 +260,10 @@ fn what_does_not_fit() -> Result<(), Failed> {
     lab.keyroll(&["rotate", "--accept-loss", "5"])?.exits(1)?.says("this drain is by `lifetime`")?;
     lab.keyroll(&["reload", "--laggards"])?.exits(1)?.says("nothing is being proven in draining")?;
 
+    // A whole ring is not a copy of the old key, and what is one is said.
+    let ring = lab.keyroll(&["rollback", "--key-from", "keys"])?;
+    ring.exits(1)?.says("nothing was changed")?.says("give what stood in the active key's field")?;
+
     // Going back, there is no further way back to offer.
     lab.keyroll(&["rollback", "--wait", "none"])?.exits(3)?;
     lab.keyroll(&["pause"])?.exits(0)?;
@@ -330,6 +334,9 @@ fn what_a_person_must_mend() -> Result<(), Failed> {
     let failed = json["checks"].as_array().into_iter().flatten().filter(|check| check["colour"] == "unknown");
     // On each of three members the probe can't tell the key in use from a random one, and that is one finding.
     assert!(failed.clone().count() == 3 && failed.clone().all(|check| check["fix"].is_string()), "{json}");
+
+    let unwritable = lab.keyroll(&["rotate", "--state-dir", "/proc/nowhere"])?;
+    unwritable.exits(1)?.says("nothing was changed")?.says("--state-dir")?.does_not_say("last entry")?;
 
     // A reload command that fails stops the roll, and what was begun goes on once it is mended.
     lab.write_config("stuck.yaml", lab::PROBE, Some("list: [cat, members.json], reload: [\"false\"]"))?;

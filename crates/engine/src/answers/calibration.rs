@@ -104,7 +104,7 @@ impl Calibration<'_> {
         let (answer, level) = self.claim(active, Ability::Accepts);
         let told = answer == Answer::No || (answer == Answer::Yes && level >= Some(EvidenceLevel::P3));
         let detail = self.status.keys.iter().find(|key| key.key == random).map_or("", |key| key.detail.as_str());
-        // What other witnesses say stands behind it.
+        // What other witnesses say stands behind it, and where the page is the trouble that may be what helps.
         let came = detail.split("; ").next().unwrap_or_default();
         let is_unknown = self.claim(random, Ability::Accepts).0 == Answer::Unknown;
         if self.rule != EvidenceRule::Strong || told || !is_unknown || !came.contains(PROVES_NOTHING) {
@@ -120,7 +120,7 @@ impl Calibration<'_> {
             }
             None => {
                 let fix = "probe a page that needs a session, or describe better what a rejected session looks like";
-                checks.unknown("probe.calibration", object, came, fix);
+                checks.unknown("probe.calibration", object, detail, fix);
             }
         }
         if self.claim(active, Ability::Mints).0 == Answer::Yes {

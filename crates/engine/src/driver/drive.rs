@@ -353,8 +353,7 @@ impl Session<'_> {
 
     /// Takes one request, from elsewhere or from this very process.
     pub(crate) async fn take_request(&mut self, request: &PendingRequest) -> Result<(), EngineError> {
-        let revoked = self.stamp.open.as_ref().and_then(|open| open.revoked.as_ref());
-        if revoked == Some(&request.what) && self.stamp.unfinished().is_some() {
+        if self.stamp.carries_out(&request.what) {
             self.caution("this revocation is under way already, and goes on".to_owned());
             return Ok(());
         }

@@ -30,6 +30,12 @@ impl Session<'_> {
             }
             _ => (None, None),
         };
+        if matches!(
+            effect,
+            Effect::StageCandidate { .. } | Effect::Sweep { .. } | Effect::Write { .. } | Effect::Reload { .. }
+        ) {
+            self.know_baseline().await?;
+        }
         let intent = self.note(Body::Intent { effect: effect.clone(), before, after })?;
         let name = effect_name(effect);
         tracing::info!(effect = name, "effect begins");
@@ -193,6 +199,7 @@ impl Session<'_> {
         if place == 0 && !after.accept.contains(&before.active) {
             self.tell_what_ends(before.active).await?;
         }
+        self.watch_write().await;
         self.hook(&format!("write store {place}"), Moment::Before);
         self.commit(place, Owned::Are(before), change).await?;
         self.hook(&format!("write store {place}"), Moment::After);
@@ -217,6 +224,7 @@ impl Session<'_> {
 
     /// Asks everybody whatever the gate demands.
     async fn sweep_for(&mut self, gate: &Gate) -> Result<(Event, Completion), EngineError> {
+        self.look_back_on_write().await?;
         let swept = self.sweep(gate).await?;
         Ok((Event::Swept(swept), Completion::Now))
     }

@@ -210,7 +210,15 @@ impl Session<'_> {
             Ok(key) => key,
             // What can't even be decoded may be right without the newline behind it.
             Err(_) if copy.stripped().is_some() => return Ok(None),
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                return Err(EngineError::RefusedBecause {
+                    reason: format!(
+                        "the copy can't be read as {wanted}: {}; give what stood in the active key's field before the rotation, \
+                         and nothing else",
+                        crate::error::error_chain(&error)
+                    ),
+                });
+            }
         };
         let fingerprints = &self.engine.assembly.fingerprints;
         let same = match (fingerprints.of(key.parts()), self.mark(wanted).fingerprint) {

@@ -62,8 +62,10 @@ impl Engine {
         let rule = request.overrides.evidence.unwrap_or(self.assembly.policy.settings.evidence);
         let report = self.preflight_checks(request.mode(), lock, rule).await;
         if !report.passed() {
-            // Members that somebody else is reloading fail it; then that somebody is the answer.
-            self.unlocked().await?;
+            if lock == Lock::Asked {
+                // Members that somebody else is reloading fail it; then that somebody is the answer.
+                self.unlocked().await?;
+            }
             return Err(EngineError::Preflight { report: Box::new(report) });
         }
         match &request.plan {
@@ -114,7 +116,7 @@ impl Engine {
     pub async fn revoke(&self, request: RevokeRequest) -> Result<Outcome, EngineError> {
         let asked = Asked::revoke(&request);
         let (stamp, holder) = self.state_and_holder().await?;
-        self.revoke_fits(stamp.as_ref(), &request)?;
+        self.revoke_fits(stamp.as_ref(), &asked)?;
         if let Some(holder) = holder {
             return self.leave(asked, request.why, holder).await;
         }
@@ -265,6 +267,12 @@ impl StampBody {
     pub(crate) fn unfinished(&self) -> Option<&OpenRotation> {
         self.open.as_ref().filter(|open| !matches!(open.machine.stage, Stage::Escrow | Stage::Finished))
     }
+
+    /// Whether this revocation was begun and nobody has yet said that it is done, though all of it may be.
+    pub(crate) fn carries_out(&self, asked: &Asked) -> bool {
+        let open = self.open.as_ref().filter(|open| open.machine.stage != Stage::Escrow);
+        open.and_then(|open| open.revoked.as_ref()) == Some(asked)
+    }
 }
 
 impl Session<'_> {
@@ -371,7 +379,7 @@ impl Session<'_> {
     }
 
     async fn revoke(&mut self, request: &RevokeRequest, asked: Asked) -> Result<Stop, EngineError> {
-        if self.stamp.unfinished().is_some() {
+        if self.stamp.unfinished().is_some() || self.stamp.carries_out(&asked) {
             self.look_and_compare().await?;
             self.ask_now(asked, &request.why).await?;
         } else {

@@ -18,6 +18,7 @@ use crate::clock::{calendar, millis};
 use crate::driver::commit::{Change, Judged, Owned};
 use crate::driver::foreign::Sight;
 use crate::driver::hooks::{CrashPoint, Moment};
+use crate::driver::regression::ErrorWatch;
 use crate::driver::state::SinceRelease;
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -70,6 +71,8 @@ pub(crate) struct Session<'e> {
     pub(crate) rejected_by: BTreeMap<KeyId, BTreeSet<String>>,
     /// What this process itself sent to each run of each member.
     pub(crate) sent: BTreeMap<RunKey, Traffic>,
+    /// What it knows of requests that fail.
+    pub(crate) errors: ErrorWatch,
 }
 
 /// A rotation of which nothing is left to do.
@@ -146,6 +149,7 @@ impl<'e> Session<'e> {
             ended: None,
             rejected_by: BTreeMap::new(),
             sent: BTreeMap::new(),
+            errors: ErrorWatch::default(),
         };
         let mut attempts = 0;
         loop {

@@ -276,6 +276,13 @@ impl Shop {
         self.engine_of(self.assembly(document))
     }
 
+    /// A member has refused so many requests already, long ago.
+    pub(crate) fn was_refused(&self, name: &str, times: u64) {
+        let members = lock(&self.inner.members);
+        let member = members.iter().find(|member| member.name == name).expect("the member is there");
+        *lock(&member.run).answers.entry(401).or_default() += times;
+    }
+
     /// The whole record so far.
     pub(crate) fn journal(&self) -> String {
         std::fs::read_to_string(self.path("state").join("journal.jsonl")).unwrap()
