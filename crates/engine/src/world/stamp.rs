@@ -282,6 +282,21 @@ impl Asked {
         }
     }
 
+    /// What asks for the same thing again, where that takes more than a word.
+    pub(crate) fn command(&self) -> String {
+        let Self::Revoke { compromised, store, .. } = self else { return self.words() };
+        let leaked = match compromised {
+            Compromised::Old => "old",
+            Compromised::New => "new",
+            Compromised::Both => "both",
+        };
+        let store = match store {
+            StoreLeak::Excluded => "no",
+            StoreLeak::Possible => "yes",
+        };
+        format!("{} --leaked {leaked} --store-leaked {store}", self.words())
+    }
+
     /// A revocation as something that can be asked of a driver.
     pub(crate) fn revoke(request: &RevokeRequest) -> Self {
         Self::Revoke { mode: request.mode, compromised: request.compromised, store: request.store }
