@@ -53,3 +53,34 @@ async fn an_interrupted_command_names_the_one_that_goes_on_with_it() {
     let outcome = world.engine(dir.path()).revoke(revoke(Mode::HardCutover, Compromised::Old)).await.unwrap();
     assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
 }
+
+/// The keys of which the record says that a write ends the sessions under them.
+fn ended(dir: &tempfile::TempDir) -> Vec<u64> {
+    let entries = journal(dir);
+    let ends = entries.iter().filter(|entry| entry["body"]["kind"] == "sessionsEnd");
+    ends.map(|entry| entry["body"]["key"]["id"].as_u64().unwrap()).collect()
+}
+
+fn journal(dir: &tempfile::TempDir) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(dir.path().join("journal.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn whose_sessions_a_revocation_ends_is_recorded_in_whichever_stage_it_comes() {
+    for (stage, leak, ends) in [
+        (Stage::Accepting, Compromised::Old, vec![1]),
+        (Stage::Accepting, Compromised::New, vec![]),
+        (Stage::Promoting, Compromised::Old, vec![1]),
+        (Stage::Draining, Compromised::Old, vec![1]),
+        (Stage::Promoting, Compromised::New, vec![2]),
+        (Stage::Promoting, Compromised::Both, vec![1, 2]),
+    ] {
+        let dir = folder();
+        let world = World::new(1);
+        world.engine(dir.path()).rotate(until(stage)).await.unwrap();
+        let outcome = world.engine(dir.path()).revoke(revoke(Mode::HardCutover, leak)).await.unwrap();
+        assert_eq!(outcome.exit, ExitKind::Done, "{stage:?} {leak:?}: {outcome:?}");
+        assert_eq!(ended(&dir), ends, "{stage:?} {leak:?}");
+    }
+}
