@@ -115,7 +115,14 @@ impl Session<'_> {
 
     /// What every member has to show while no rotation is under way: the keys that the first store holds, and no other.
     pub(crate) fn gate_as_it_is(&mut self) -> Result<Gate, EngineError> {
-        let said = self.fields(0);
+        // Before the first rotation, and after somebody has put another key there since the last, no key has an id yet. Whatever
+        // stands there is what members have to show; ids that last are given when a rotation begins.
+        let mut said = self.fields(0);
+        if self.stamp.unfinished().is_none() && said.configuration().is_none() {
+            let sighting = self.engine.sight_keys(&self.views)?;
+            self.materials = sighting.materials;
+            said = sighting.stores.into_iter().next().unwrap_or(said);
+        }
         let Some(configuration) = said.configuration() else {
             return Err(EngineError::Foreign { location: self.views[0].location.clone(), found: said.words() });
         };
