@@ -209,7 +209,7 @@ pub(crate) struct Overrides {
     /// How long to wait in all, such as `30m`, or `none`; then exit 3 [default: as long as it takes]
     #[arg(long, value_name = "DURATION")]
     pub(crate) wait: Option<String>,
-    /// Gives up sessions: end the drain although up to N of them under the old key are lost
+    /// Gives up sessions: end the drain although they were opened up to N times under the old key; at most N are lost
     #[arg(long, value_name = "N")]
     pub(crate) accept_loss: Option<u64>,
     /// Drain this much longer

@@ -134,6 +134,14 @@ pub enum EngineError {
         /// Where.
         location: String,
     },
+    /// The gate on which a write rests was passed too long ago; within the engine only.
+    #[error(
+        "what {location} was to be written for was proven too long ago, so it is proven again first; nothing was written"
+    )]
+    OldProof {
+        /// Where.
+        location: String,
+    },
     /// The machine and the driver disagree; a defect.
     #[error("a defect in keyroll: the driver did what the rotation did not expect; it has stopped, and can be resumed")]
     Defect(#[source] Illegal),

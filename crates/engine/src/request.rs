@@ -72,7 +72,7 @@ pub enum Patience {
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 #[expect(clippy::exhaustive_structs, reason = "callers fill it in with `..Default::default()`")]
 pub struct Overrides {
-    /// `--accept-loss N`: at most N sessions under the outgoing key may be lost.
+    /// `--accept-loss N`: at most N sessions under the outgoing key may be lost; so often may one have been opened in the window.
     pub accept_loss: Option<u64>,
     /// `--extend-drain D`.
     pub extend_drain: Option<Duration>,

@@ -448,7 +448,7 @@ async fn where_too_few_are_renewed_at_the_limit_a_person_decides_with_the_number
     assert_eq!(outcome.exit, ExitKind::HumanMustDecide, "{outcome:?}");
     assert_eq!(outcome.stage, Some(Stage::Draining));
     let reasons = serde_json::to_string(&outcome.wait).unwrap();
-    assert!(reasons.contains("accept the loss of"), "{reasons}");
+    assert!(reasons.contains("accept the loss of up to"), "{reasons}");
     assert_eq!(world.lost(), Vec::<String>::new());
 }
 
@@ -459,10 +459,6 @@ async fn a_life_without_end_and_a_drain_by_time_alone_do_not_pass_preflight() {
     let mut assembly = unbounded(&world, 100_000);
     assembly.policy.settings.drain = DrainRule::Lifetime;
     assert!(!world.engine_of(assembly, dir.path(), "ada", "here").preflight().await.passed());
-    let mut assembly = unbounded(&world, 100_000);
-    assembly.policy.settings.drain = DrainRule::Rows;
-    let report = world.engine_of(assembly, dir.path(), "ada", "here").preflight().await;
-    assert!(!report.passed() && serde_json::to_string(&report).unwrap().contains("server-side sessions"));
 }
 
 #[tokio::test(start_paused = true)]

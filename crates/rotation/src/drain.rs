@@ -12,11 +12,9 @@ impl Rotation {
         let longest = match (settings.max_lifetime, settings.drain) {
             // Here the time is all there is, so a longer drain is a longer time.
             (Some(lifetime), DrainRule::Lifetime) => lifetime.after(self.drain_extension),
-            (Some(lifetime), DrainRule::Counter | DrainRule::Rows) => lifetime,
+            (Some(lifetime), DrainRule::Counter) => lifetime,
             // Nothing bounds the sessions: the earliest time at which a count can mean something.
-            (None, DrainRule::Counter | DrainRule::Rows | DrainRule::Lifetime) => {
-                settings.idle_lifetime.unwrap_or_default()
-            }
+            (None, DrainRule::Counter | DrainRule::Lifetime) => settings.idle_lifetime.unwrap_or_default(),
         };
         Some(t0.after(longest).after(settings.leeway))
     }
@@ -36,8 +34,8 @@ impl Rotation {
         }
         if let Some(shortfall) = self.drain_shortfall(seen, t0) {
             return match (shortfall, self.accepted_loss) {
-                (Shortfall::Sessions(remaining), Some(accepted)) => remaining <= accepted,
-                (Shortfall::Sessions(_), None) | (Shortfall::Unknown(_), _) => false,
+                (Shortfall::Opens(opened), Some(accepted)) => opened <= accepted,
+                (Shortfall::Opens(_), None) | (Shortfall::Unknown(_), _) => false,
             };
         }
         true
@@ -54,14 +52,16 @@ impl Rotation {
                     Some(Shortfall::Unknown(format!(
                         "only {percent} % of the members' time is covered, 99 % is needed"
                     )))
-                } else if *opened > 0 {
-                    Some(Shortfall::Sessions(*opened))
                 } else if *from < t0 {
                     Some(Shortfall::Unknown("the window began before the drain".into()))
                 } else if window < least {
-                    Some(Shortfall::Unknown(format!("the window is {window} ms and has to be {least} ms")))
+                    // What a person gives up has to be known; of the time that was not watched nobody knows anything.
+                    let so_far = if *opened > 0 { format!("; {opened} were opened in it") } else { String::new() };
+                    Some(Shortfall::Unknown(format!("the window is {window} ms and has to be {least} ms{so_far}")))
                 } else if until.after(STALE_AFTER) < seen.at {
                     Some(Shortfall::Unknown("the counters are stale".into()))
+                } else if *opened > 0 {
+                    Some(Shortfall::Opens(*opened))
                 } else if self.settings.max_lifetime.is_none() && self.settings.idle_lifetime.is_none() {
                     // A session that nobody used in the window may come back next year.
                     Some(Shortfall::Unknown("nothing bounds the life of a session, so silence proves nothing".into()))
@@ -69,8 +69,6 @@ impl Rotation {
                     None
                 }
             }
-            DrainObservation::Rows { remaining: 0 } => None,
-            DrainObservation::Rows { remaining } => Some(Shortfall::Sessions(*remaining)),
             DrainObservation::Reissued { reissued, remaining } => {
                 let total = reissued.saturating_add(*remaining);
                 let share = if total == 0 { 0 } else { u128::from(*reissued) * 1000 / u128::from(total) };
@@ -78,7 +76,7 @@ impl Rotation {
                 let limit = self.drain_deadline().is_some_and(|deadline| seen.at >= deadline);
                 match (self.settings.max_lifetime, enough, limit) {
                     (None, true, true) => None,
-                    _ => Some(Shortfall::Sessions(*remaining)),
+                    _ => Some(Shortfall::Opens(*remaining)),
                 }
             }
             // The machine records this itself, when its time has come and the configuration names it.
@@ -94,8 +92,9 @@ impl Rotation {
 /// What is missing before a drain may end.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Shortfall {
-    /// That many sessions are still in use under the outgoing key.
-    Sessions(u64),
+    /// So often was a session opened under the outgoing key. Each that was is in use, so at most that many are; one user who
+    /// comes back ten times is ten.
+    Opens(u64),
     /// It can't be told, for this reason.
     Unknown(String),
 }

@@ -125,23 +125,19 @@ pub enum DrainObservation {
         from: Millis,
         /// When it ended.
         until: Millis,
-        /// Sessions opened under the outgoing key in it.
+        /// How often a session was opened under the outgoing key in it. Visits, not sessions: one session may be many.
         opened: u64,
         /// Covered member-milliseconds per thousand of what there was.
         coverage_permille: u16,
         /// At least the idle lifetime, where use extends a session without re-sealing it.
         window_at_least: Millis,
     },
-    /// A full scan of the rows.
-    Rows {
-        /// Rows under the outgoing key.
-        remaining: u64,
-    },
-    /// How many of the sessions that could be counted were re-issued under the incoming key; for unbounded lifetimes.
+    /// How often sessions were opened under each of the two keys, over one window; for unbounded lifetimes, where silence
+    /// proves nothing. A session that was re-issued is opened under the incoming key from then on.
     Reissued {
-        /// Re-issued since T0.
+        /// Opened under the incoming key.
         reissued: u64,
-        /// Known, and not re-issued.
+        /// Opened under the outgoing key.
         remaining: u64,
     },
     /// The declared lifetime has passed, and the configuration names that as enough. Recorded by the machine.

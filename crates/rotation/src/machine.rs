@@ -121,7 +121,8 @@ impl Rotation {
             Stage::Withdrawing => Some(Gate {
                 name: GateName::G3,
                 accepts: self.with_others([self.outgoing]),
-                rejects: [self.incoming].into(),
+                // Of a key whose bytes are gone no session can be made to ask with.
+                rejects: BTreeSet::from([self.incoming]).difference(&self.destroyed).copied().collect(),
                 mints: Some(self.outgoing),
             }),
         }
@@ -156,11 +157,26 @@ impl Rotation {
 
     /// Whether the write that is due rests on a gate that was passed a moment ago.
     pub(crate) fn permitted(&self, now: Millis) -> bool {
+        self.may_write_for(now).is_some()
+    }
+
+    /// For how long the gate on which the next write rests still counts; none where it does not, or not any more. To be asked
+    /// again at the write itself: between the decision and the write a store may stammer, or a machine sleep.
+    pub fn may_write_for(&self, now: Millis) -> Option<Millis> {
         match self.permit {
-            Permit::Free => true,
-            Permit::Needed => false,
-            Permit::Passed { at } => now <= at.after(PERMIT_LASTS),
+            Permit::Free => Some(Millis(u64::MAX)),
+            Permit::Needed => None,
+            // What will be seen later was not seen: a clock was set back, and nobody knows how old the proof is.
+            Permit::Passed { at } if at > now => None,
+            Permit::Passed { at } => at.after(PERMIT_LASTS).0.checked_sub(now.0).map(Millis),
         }
+    }
+
+    /// Whether the gate on which the next write rests was passed in the future, further off than clocks differ. Then a clock was
+    /// set back, and waiting until it has caught up would make an old proof young again: it is to be told as
+    /// [`Event::Disturbed`](crate::Event::Disturbed).
+    pub fn is_ahead_of(&self, now: Millis) -> bool {
+        matches!(self.permit, Permit::Passed { at } if at > now.after(self.settings.leeway))
     }
 
     /// What leaves the stores when the rotation is closed. A key that is still accepted stays.
@@ -322,8 +338,12 @@ impl Rotation {
         let (opened, reason) = match &shortfall {
             None => (None, "nobody has looked yet".to_owned()),
             Some(None) => (Some(0), "none was left when it was last looked at".to_owned()),
-            Some(Some(Shortfall::Sessions(opened))) => {
-                (Some(*opened), format!("{opened} sessions are still in use under {}", self.outgoing))
+            Some(Some(Shortfall::Opens(opened))) => {
+                let key = self.outgoing;
+                (
+                    Some(*opened),
+                    format!("sessions under {key} were opened {opened} times in the window that was looked at"),
+                )
             }
             Some(Some(Shortfall::Unknown(reason))) => (None, reason.clone()),
         };
@@ -333,7 +353,11 @@ impl Rotation {
         }
         if self.drain_deadline().is_some_and(|deadline| now >= deadline) {
             let decision = match opened {
-                Some(opened) => format!("the drain limit has passed: accept the loss of {opened} or extend the drain"),
+                Some(opened) => format!(
+                    "the drain limit has passed, and sessions under {} were still opened {opened} times: accept the loss of up \
+                     to {opened} sessions (`--accept-loss {opened}`), or extend the drain",
+                    self.outgoing
+                ),
                 None => format!("the drain limit has passed and {reason}: repair the evidence or extend the drain"),
             };
             naysayers.push(Naysayer::Human { decision });
@@ -382,11 +406,9 @@ fn check_settings(opening: &Opening) -> Result<(), Illegal> {
     }
     let reason = match (drain, drain_limit, least_reissued_permille) {
         (DrainRule::Lifetime, _, _) => "an unbounded lifetime never passes; `lifetime` can't be what ends the drain",
-        (DrainRule::Counter | DrainRule::Rows, None, _) => "an unbounded lifetime demands a drain limit",
-        (DrainRule::Counter | DrainRule::Rows, Some(_), None) => {
-            "an unbounded lifetime demands a least share of re-issued sessions"
-        }
-        (DrainRule::Counter | DrainRule::Rows, Some(_), Some(_)) => return Ok(()),
+        (DrainRule::Counter, None, _) => "an unbounded lifetime demands a drain limit",
+        (DrainRule::Counter, Some(_), None) => "an unbounded lifetime demands a least share of re-issued sessions",
+        (DrainRule::Counter, Some(_), Some(_)) => return Ok(()),
     };
     Err(Illegal::Invariant { invariant: "I6", reason: reason.to_owned() })
 }

@@ -304,7 +304,6 @@ impl Planner {
     fn drained(&self) -> DrainObservation {
         let since = self.rotation.t0.unwrap_or(self.now);
         match self.rotation.settings {
-            Settings { drain: DrainRule::Rows, .. } => DrainObservation::Rows { remaining: 0 },
             Settings { max_lifetime: None, idle_lifetime: None, .. } => {
                 DrainObservation::Reissued { reissued: 1, remaining: 0 }
             }
@@ -422,16 +421,14 @@ mod tests {
             for (max_lifetime, idle_lifetime) in
                 [(Some(Millis(5_000)), None), (None, Some(Millis(7_000))), (None, None)]
             {
-                for drain in [DrainRule::Counter, DrainRule::Rows] {
-                    let mut opening = opening(mode);
-                    opening.settings.drain = drain;
-                    opening.settings.max_lifetime = max_lifetime;
-                    opening.settings.idle_lifetime = idle_lifetime;
-                    opening.settings.drain_limit = Some(Millis(100_000));
-                    opening.settings.least_reissued_permille = Some(900);
-                    let plan = Plan::of(&opening).unwrap();
-                    assert!(matches!(plan.steps.last().unwrap().what, Planned::Destroy { .. } | Planned::Close { .. }));
-                }
+                let mut opening = opening(mode);
+                opening.settings.drain = DrainRule::Counter;
+                opening.settings.max_lifetime = max_lifetime;
+                opening.settings.idle_lifetime = idle_lifetime;
+                opening.settings.drain_limit = Some(Millis(100_000));
+                opening.settings.least_reissued_permille = Some(900);
+                let plan = Plan::of(&opening).unwrap();
+                assert!(matches!(plan.steps.last().unwrap().what, Planned::Destroy { .. } | Planned::Close { .. }));
             }
         }
     }

@@ -24,8 +24,8 @@ pub struct Settings {
     /// Counted from T0: past it, evidence that is still positive makes the rotation hold for a person. An unbounded
     /// lifetime ends here, if enough sessions were re-issued.
     pub drain_limit: Option<Millis>,
-    /// Of a thousand sessions, how many must have been re-issued before the limit of an unbounded lifetime may end a
-    /// drain. The rest is recorded as loss.
+    /// Of a thousand times that a session is opened, how many must be under the incoming key before the limit of an
+    /// unbounded lifetime may end a drain. The rest is recorded as loss.
     pub least_reissued_permille: Option<u16>,
     /// How long the outgoing key stays in escrow.
     pub escrow: Millis,
@@ -55,8 +55,6 @@ pub enum ReloadNeed {
 pub enum DrainRule {
     /// No session was opened under it over the window.
     Counter,
-    /// A full scan finds no row under it.
-    Rows,
     /// The declared lifetime alone, by name.
     Lifetime,
 }

@@ -90,7 +90,7 @@ pub struct Rotation {
     pub drained: Option<DrainObservation>,
     /// By how much `--extend-drain` made the drain longer.
     pub drain_extension: Millis,
-    /// How many sessions under the outgoing key may be lost, by `--accept-loss`.
+    /// How many sessions under the outgoing key may be lost, by `--accept-loss`: so often may one have been opened.
     pub accepted_loss: Option<u64>,
     /// Whether a person gave the rotation up in sight of a foreign write, before it had written anything itself.
     pub abandoned: Abandoned,

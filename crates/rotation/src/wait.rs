@@ -65,7 +65,7 @@ pub enum Naysayer {
 pub struct DrainEvidenceGap {
     /// The key that drains.
     pub key: KeyId,
-    /// Sessions opened under it in the window, if counted.
+    /// How often a session was opened under it in the window, if counted. Visits, not sessions.
     pub opened: Option<u64>,
     /// In words, with figures.
     pub reason: String,

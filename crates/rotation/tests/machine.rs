@@ -68,8 +68,16 @@ fn obedient(gate: &Gate, now: Millis) -> Sweep {
     }
 }
 
+fn opened_times(opened: u64, from: Millis, until: Millis) -> DrainObservation {
+    DrainObservation::Counter { from, until, opened, coverage_permille: 1000, window_at_least: Millis(0) }
+}
+
 /// Carries out whatever is asked, in a world that obeys, until `stop` or the end. Returns the writes.
-fn drive(rotation: &mut Rotation, now: &mut Millis, stop: impl Fn(&Rotation) -> bool) -> Vec<WorldConfiguration> {
+fn drive(
+    rotation: &mut Rotation,
+    now: &mut Millis,
+    mut stop: impl FnMut(&Rotation) -> bool,
+) -> Vec<WorldConfiguration> {
     let mut writes = Vec::new();
     for _ in 0..200 {
         if stop(rotation) {
@@ -92,8 +100,8 @@ fn drive(rotation: &mut Rotation, now: &mut Millis, stop: impl Fn(&Rotation) -> 
                 Effect::Reload { .. } => Event::Reloaded,
                 Effect::Sweep { gate } => Event::Swept(obedient(&gate, *now)),
                 Effect::StampT0 => Event::Stamped { t0: *now },
-                Effect::ObserveDrain { .. } => {
-                    Event::DrainObserved { observation: DrainObservation::Rows { remaining: 0 }, now: *now }
+                Effect::ObserveDrain { since, .. } => {
+                    Event::DrainObserved { observation: opened_times(0, since, *now), now: *now }
                 }
                 Effect::Close { .. } => Event::Closed { now: *now },
                 Effect::Destroy { .. } => Event::Destroyed,
@@ -239,13 +247,107 @@ fn a_foreign_write_halts_and_only_the_expected_world_or_a_person_goes_on() {
     // The world is as expected again: everything is proven again, and the drain starts anew.
     let back = after(&halted, &seen(&rotation.stores[0]));
     assert_eq!((back.halt.clone(), back.t0, back.stage), (None, None, Stage::Promoting));
-    assert_eq!(back.step, Step::Gate);
+    assert!(matches!(back.step, Step::Reload { scope: ReloadScope::All, .. }), "{:?}", back.step);
     // A third key is never adopted.
     let third = WorldConfiguration::new(OLD, [KeyId(9)]);
     let adopted = |store: WorldConfiguration| Event::ForeignWriteAdopted { stores: vec![store; 2], at: now };
     assert_eq!(invariant(halted.apply(&adopted(third))), "I12");
     let repaired = after(&halted, &adopted(reverted));
     assert_eq!((repaired.stage, repaired.promotion_attempted), (Stage::Accepting, true));
+}
+
+/// Somebody reverts both stores, and what the rotation expects is there again.
+fn intruded(rotation: &Rotation, now: Millis) -> Rotation {
+    let reverted = vec![Some(WorldConfiguration::new(OLD, [])); 2];
+    let halted = after(rotation, &Event::WorldObserved { stores: reverted, at: now });
+    assert!(matches!(halted.halt, Some(Halt::ForeignWrite { .. })), "{:?}", rotation.stage);
+    let back = rotation.stores.iter().cloned().map(Some).collect();
+    after(&halted, &Event::WorldObserved { stores: back, at: now })
+}
+
+#[test]
+fn after_a_foreign_write_at_any_stage_every_member_is_reloaded_and_the_drain_begins_anew() {
+    for stage in [Stage::Accepting, Stage::Promoting, Stage::Draining, Stage::Retiring, Stage::Closing, Stage::Escrow] {
+        for step in [Step::Write, Step::Gate, Step::Act] {
+            let mut rotation = opened(Mode::Staged);
+            let mut now = Millis(0);
+            drive(&mut rotation, &mut now, |rotation| rotation.stage == stage && rotation.step == step);
+            let fresh = stage == Stage::Accepting && step == Step::Write;
+            if (rotation.stage, &rotation.step) != (stage, &step) || fresh {
+                continue;
+            }
+            let (t0, writes_done) = (rotation.t0, rotation.written_at.is_some());
+            now = now.after(Millis(500));
+            let mut rotation = intruded(&rotation, now);
+            assert!(rotation.t0.is_none(), "{stage:?} {step:?}: {rotation:?}");
+            let retired = !rotation.stores[0].accept.contains(&OLD);
+            let mut reloads = Vec::new();
+            let retrust = WorldConfiguration::new(NEW, [OLD]);
+            let writes = drive(&mut rotation, &mut now, |rotation| {
+                if let Step::Reload { scope, .. } = rotation.step {
+                    reloads.push((rotation.stage, scope));
+                }
+                rotation.stage == Stage::Escrow
+            });
+            assert!(writes_done && reloads.contains(&(Stage::Promoting, ReloadScope::All)), "{stage:?} {step:?}");
+            assert!(!retired || writes.first() == Some(&retrust), "{stage:?} {step:?}: {writes:?}");
+            assert!(rotation.t0 > t0, "{stage:?} {step:?}: the drain begins anew");
+            assert_eq!(rotation.stores, vec![WorldConfiguration::new(NEW, []); 2]);
+        }
+    }
+}
+
+#[test]
+fn a_cutover_is_proven_again_after_a_foreign_write_also_in_escrow() {
+    for stage in [Stage::Closing, Stage::Escrow] {
+        let (rotation, now) = at(Mode::Cutover, stage);
+        let again = intruded(&rotation, now);
+        assert_eq!(again.stage, Stage::CuttingOver);
+        assert!(matches!(again.step, Step::Reload { scope: ReloadScope::All, .. }), "{:?}", again.step);
+        assert_eq!(again.closed_at, rotation.closed_at, "escrow does not get longer");
+    }
+}
+
+#[test]
+fn a_key_that_leaked_is_not_trusted_again_because_of_a_foreign_write() {
+    let (rotation, now) = at(Mode::Staged, Stage::Escrow);
+    let leaked = after(&rotation, &revocation(Mode::HardCutover, &[OLD]));
+    assert_eq!(leaked.stage, Stage::Escrow);
+    let mut again = intruded(&leaked, now);
+    assert_eq!((again.stage, again.gate().unwrap().rejects), (Stage::Retiring, [OLD].into()));
+    let mut now = now;
+    assert_eq!(drive(&mut again, &mut now, |_| false), Vec::new());
+    assert_eq!(again.destroyed, [OLD].into());
+}
+
+#[test]
+fn members_of_a_withdrawn_rotation_are_proven_again_without_a_session_under_the_key_that_is_gone() {
+    let (rotation, mut now) = at(Mode::Staged, Stage::Accepting);
+    let mut rotation = after(&rotation, &Event::RollbackRequested);
+    drive(&mut rotation, &mut now, |rotation| rotation.stage == Stage::Closing);
+    let leftover = vec![Some(WorldConfiguration::new(NEW, [])); 2];
+    let halted = after(&rotation, &Event::WorldObserved { stores: leftover, at: now });
+    let back = rotation.stores.iter().cloned().map(Some).collect();
+    let mut again = after(&halted, &Event::WorldObserved { stores: back, at: now });
+    assert!(matches!(again.step, Step::Reload { scope: ReloadScope::All, .. }), "{:?}", again.step);
+    let gate = again.gate().unwrap();
+    assert_eq!((gate.rejects, gate.mints), (BTreeSet::new(), Some(OLD)));
+    drive(&mut again, &mut now, |_| false);
+    assert_eq!(again.stage, Stage::Finished);
+}
+
+#[test]
+fn a_neighbours_edit_in_escrow_does_not_begin_the_rotation_again() {
+    let (rotation, now) = at(Mode::Staged, Stage::Escrow);
+    assert_eq!(after(&rotation, &Event::Disturbed { at: now }), rotation);
+    let (rotation, mut now) = at(Mode::Staged, Stage::Closing);
+    let again = after(&rotation, &Event::Disturbed { at: now });
+    assert_eq!((again.stage, again.t0), (Stage::Promoting, None), "before the end it does");
+    // And once more, before the write that has the old key accepted again.
+    let mut again = after(&again, &Event::Disturbed { at: now });
+    assert!(matches!(again.next(now), Next::Do(Effect::Write { .. })), "{:?}", again.next(now));
+    drive(&mut again, &mut now, |rotation| rotation.t0.is_some());
+    assert_eq!(again.stores, vec![WorldConfiguration::new(NEW, [OLD]); 2]);
 }
 
 #[test]
@@ -283,17 +385,18 @@ fn an_accelerated_revocation_never_mints_the_new_key_beside_the_leaked_one() {
 #[test]
 fn positive_evidence_past_the_limit_holds_until_a_person_accepts_that_many() {
     let mut opening = opening(Mode::Staged);
-    opening.settings.drain = DrainRule::Rows;
+    opening.settings.drain = DrainRule::Counter;
     opening.settings.drain_limit = Some(Millis(30_000));
     let mut rotation = after(&Rotation::open(opening).unwrap(), &Event::PreflightPassed);
     let mut now = Millis(0);
     drive(&mut rotation, &mut now, |rotation| rotation.t0.is_some());
+    let since = now;
     now = now.after(Millis(40_000));
-    let observation = DrainObservation::Rows { remaining: 7 };
+    let observation = opened_times(7, since, now);
     rotation = after(&rotation, &Event::DrainObserved { observation, now });
     let wait = rotation.why(now);
     let human = wait.naysayers.iter().any(
-        |naysayer| matches!(naysayer, keyroll_rotation::Naysayer::Human { decision } if decision.contains("the loss of 7")),
+        |naysayer| matches!(naysayer, keyroll_rotation::Naysayer::Human { decision } if decision.contains("were still opened 7 times") && decision.contains("the loss of up to 7 sessions")),
     );
     assert!(human, "{wait:?}");
     assert_eq!(after(&rotation, &Event::LossAccepted { sessions: 6 }).drained, None);
@@ -303,7 +406,7 @@ fn positive_evidence_past_the_limit_holds_until_a_person_accepts_that_many() {
 }
 
 #[test]
-fn inconclusive_evidence_never_ends_a_drain() {
+fn inconclusive_evidence_never_ends_a_drain_whatever_loss_is_accepted() {
     let mut opening = opening(Mode::Staged);
     opening.settings.drain = DrainRule::Counter;
     let mut rotation = after(&Rotation::open(opening).unwrap(), &Event::PreflightPassed);
@@ -323,11 +426,28 @@ fn inconclusive_evidence_never_ends_a_drain() {
         DrainObservation::Inconclusive { reason: "a counter was reset".into() },
         counter(0, 989, Millis(0)),
         counter(0, 1000, Millis(40_001)),
+        counter(3, 989, Millis(0)),
+        counter(3, 1000, Millis(40_001)),
+        DrainObservation::Counter {
+            from: Millis(from.0 - 1),
+            until: now,
+            opened: 3,
+            coverage_permille: 1000,
+            window_at_least: Millis(0),
+        },
     ] {
         assert_eq!(after(&rotation, &Event::DrainObserved { observation, now }).drained, None);
     }
-    let observation = counter(0, 990, Millis(40_000));
-    assert!(after(&rotation, &Event::DrainObserved { observation, now }).drained.is_some());
+    let stale = counter(3, 1000, Millis(0));
+    let late = now.after(Millis(300_001));
+    assert_eq!(after(&rotation, &Event::DrainObserved { observation: stale, now: late }).drained, None);
+    for opened in [0, 3] {
+        let observation = counter(opened, 990, Millis(40_000));
+        assert!(
+            after(&rotation, &Event::DrainObserved { observation, now }).drained.is_some(),
+            "a known loss, accepted"
+        );
+    }
 }
 
 #[test]

@@ -9,8 +9,8 @@ use serde_json::Value;
 use super::metric::Scrape;
 use super::request::{EvidenceConfigError, HttpAccess};
 use super::{DrainWitness, EvidenceError, OpenedCounts, prometheus};
-use crate::TimeSource;
 use crate::fleets::Member;
+use crate::{TimeSource, Timestamp};
 
 /// Where the counts are.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -63,31 +63,33 @@ impl DrainWitness for DrainScrape {
         let at = self.time.now();
         let text = self.scrape.text(member).await?;
         let garbled = |reason| EvidenceError::Garbled { member: member.id.0.clone(), reason };
-        let by_label = match &self.counts {
-            CountsAt::Prometheus { name, key_label } => from_exposition(&text, name, key_label, member),
-            CountsAt::Json { pointer } => from_json(&text, pointer),
+        let (started_at, by_label) = match &self.counts {
+            CountsAt::Prometheus { name, key_label } => (
+                process_start(&text, member).map_err(garbled)?,
+                from_exposition(&text, name, key_label).map_err(garbled)?,
+            ),
+            CountsAt::Json { pointer } => (None, from_json(&text, pointer).map_err(garbled)?),
         };
-        let by_label = by_label.map_err(garbled)?;
-        Ok(by_label.map(|by_label| OpenedCounts { at, boot: member.boot.clone(), by_label }))
+        Ok(by_label.map(|by_label| OpenedCounts { at, boot: member.boot.clone(), started_at, by_label }))
     }
 }
 
-fn from_exposition(
-    text: &str,
-    name: &str,
-    key_label: &str,
-    member: &Member,
-) -> Result<Option<Vec<(String, u64)>>, String> {
-    let read = |name| prometheus::samples(text, name).map_err(|error| error.to_string());
+/// When the process says that it began. Of several processes behind one page nobody knows which one answers next.
+fn process_start(text: &str, member: &Member) -> Result<Option<Timestamp>, String> {
+    let starts = prometheus::samples(text, PROCESS_START).map_err(|error| error.to_string())?;
+    let [start] = starts.as_slice() else { return Ok(None) };
     // A process that was started again since it was listed has counted from zero: its reading belongs to another run.
-    if let (Some(listed), [start]) = (member.started_at, read("process_start_time_seconds")?.as_slice()) {
-        let listed = std::time::Duration::from_millis(listed.0).as_secs_f64();
-        if start.value > listed + START_TOLERANCE {
-            return Err("another run answered than was listed".into());
-        }
+    if let Some(listed) = member.started_at
+        && start.value > std::time::Duration::from_millis(listed.0).as_secs_f64() + START_TOLERANCE
+    {
+        return Err("another run answered than was listed".into());
     }
+    Ok(whole((start.value * 1000.0).round()).filter(|millis| *millis > 0).map(Timestamp))
+}
+
+fn from_exposition(text: &str, name: &str, key_label: &str) -> Result<Option<Vec<(String, u64)>>, String> {
     let mut by_label: Vec<(String, u64)> = Vec::new();
-    for sample in read(name)? {
+    for sample in prometheus::samples(text, name).map_err(|error| error.to_string())? {
         let label =
             sample.labels.get(key_label).ok_or_else(|| format!("a series of `{name}` has no label `{key_label}`"))?;
         let count = whole(sample.value).ok_or_else(|| format!("a series of `{name}` is not a count"))?;
@@ -116,6 +118,8 @@ pub(super) fn whole(value: f64) -> Option<u64> {
 
 /// 2^53: the largest count that a floating point number holds exactly.
 const EXACT: f64 = 9_007_199_254_740_992.0;
+/// As every client library of Prometheus exports it.
+const PROCESS_START: &str = "process_start_time_seconds";
 /// Seconds between what an orchestrator and a process call the start.
 const START_TOLERANCE: f64 = 30.0;
 
@@ -174,6 +178,19 @@ mod tests {
         let started = NOW.0 / 1000 + 5;
         let text = format!("process_start_time_seconds {started}\nopened_total{{key=\"old\"}} 0\n");
         assert!(matches!(read(&text, counter()).await.unwrap_err(), EvidenceError::Garbled { .. }));
+    }
+
+    #[tokio::test]
+    async fn the_start_of_the_process_is_read_and_of_several_processes_none() {
+        let page = |starts: &str| format!("{starts}opened_total{{key=\"old\"}} 0\n");
+        let started = |counts: Option<OpenedCounts>| counts.unwrap().started_at;
+        let one = page("process_start_time_seconds 1.7e9\n");
+        assert_eq!(started(read(&one, counter()).await.unwrap()), Some(Timestamp(1_700_000_000_000)));
+        let two = page("process_start_time_seconds{w=\"1\"} 1.7e9\nprocess_start_time_seconds{w=\"2\"} 1.8e9\n");
+        for silent in [page(""), two, page("process_start_time_seconds NaN\n"), page("process_start_time_seconds 0\n")]
+        {
+            assert_eq!(started(read(&silent, counter()).await.unwrap()), None, "{silent}");
+        }
     }
 
     #[tokio::test]

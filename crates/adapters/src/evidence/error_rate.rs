@@ -111,6 +111,11 @@ impl Traffic {
 }
 
 impl RequestCounts {
+    /// A reading of one run.
+    pub fn new(at: Timestamp, member: MemberId, boot: BootId, counted: Traffic) -> Self {
+        Self { at, member, boot, total: counted.total, failed: counted.failed }
+    }
+
     /// What the members' users did between two readings of a roll. A run that was not there before has counted from zero, so
     /// all that it shows is new. A counter that went down within a run was reset, and that run says nothing.
     ///

@@ -202,6 +202,8 @@ pub struct OpenedCounts {
     pub at: Timestamp,
     /// Which run of the member counted.
     pub boot: crate::fleets::BootId,
+    /// When that run began, where the member tells it beside its counts. By the member's clock; two runs differ in it.
+    pub started_at: Option<Timestamp>,
     /// By the label that the member gives each key (a fingerprint, or the profile's own label).
     pub by_label: Vec<(String, u64)>,
 }

@@ -97,6 +97,18 @@ pub struct MemberId(pub String);
 #[serde(transparent)]
 pub struct BootId(pub String);
 
+impl BootId {
+    /// The run of a member of which nobody tells when it starts again: the same name for every run.
+    pub fn unknown() -> Self {
+        Self(UNKNOWN_RUN.into())
+    }
+
+    /// Whether another run of the member would have another name.
+    pub fn tells_runs_apart(&self) -> bool {
+        self.0 != UNKNOWN_RUN
+    }
+}
+
 /// How a member is.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -164,6 +176,15 @@ pub enum FleetError {
         #[source]
         source: BoxError,
     },
+    /// The members can't be listed just now; worth another try. That is not "no members" either.
+    #[error("the members of {location} can't be listed just now")]
+    Unavailable {
+        /// Which fleet.
+        location: String,
+        /// Why.
+        #[source]
+        source: BoxError,
+    },
     /// A member did not take up the reload.
     #[error("`{member}` of {location} was not reloaded")]
     Reload {
@@ -208,3 +229,6 @@ pub enum FleetError {
         member: String,
     },
 }
+
+/// What a run is called that has no name of its own.
+const UNKNOWN_RUN: &str = "unknown";

@@ -36,7 +36,7 @@ impl Fleet for StaticFleet {
             location: self.location(),
             reload: ReloadStyle::HotReload,
             cautions: vec![
-                "a restart of a member is not seen, and a member that is not in the list is not asked".into(),
+                "a restart of a member is not seen in the list, and a member that is not in it is not asked".into(),
             ],
         }
     }
@@ -47,7 +47,7 @@ impl Fleet for StaticFleet {
             .iter()
             .map(|address| Member {
                 id: MemberId(crate::direct::shown(address)),
-                boot: BootId(UNKNOWN_RUN.into()),
+                boot: BootId::unknown(),
                 address: Some(address.clone()),
                 // Whether it answers is for the evidence to find out; a member that does not is unproven.
                 state: MemberState::Ready,
@@ -67,8 +67,6 @@ impl Fleet for StaticFleet {
         Ok(ReloadOutcome::AlreadyDone)
     }
 }
-
-const UNKNOWN_RUN: &str = "unknown";
 
 #[cfg(test)]
 mod tests {

@@ -400,8 +400,11 @@ pub async fn sweeping_twice_is_sweeping_once(fixture: &dyn Fixture) {
     write(&*store, &document).await;
     fixture.litter().await;
     let seen = fixture.seen_by_applications().await;
-    for _ in 0..2 {
-        fine(store.sweep().await);
+    let lying: Vec<_> = fixture.lying_about().await;
+    for turn in 0..2 {
+        let removed = fine(store.sweep().await);
+        assert!(turn == 0 || removed.is_empty(), "what is gone was removed again: {removed:?}");
+        assert!(turn == 1 || lying.is_empty() == removed.is_empty(), "it removed {removed:?} of {lying:?}");
         assert_eq!(fixture.lying_about().await, Vec::<String>::new());
         assert_same(&read(&*store).await.document, &document, "a sweep has changed the document");
     }
@@ -416,9 +419,10 @@ pub async fn a_destroyed_key_leaves_nothing(fixture: &dyn Fixture) {
     document.escrow = vec![hidden(80, Some(Timestamp(1)))];
     document.fields.0.insert(first_field(&*store), Some(material(2)));
     write(&*store, &document).await;
-    let Residue { searched, found, .. } = fine(store.residue(&[&gone]).await);
+    let Residue { searched, found, document: itself, .. } = fine(store.residue(&[&gone]).await);
     if !searched.is_empty() {
         assert!(!found.is_empty(), "a search must find a key that is there");
+        assert_eq!(found, itself, "it is in the document and nowhere else");
     }
     document.escrow.clear();
     write(&*store, &document).await;

@@ -73,7 +73,7 @@ impl SecretStore for EnvFileStore {
         self.pair.now().await
     }
 
-    async fn sweep(&self) -> Result<(), StoreError> {
+    async fn sweep(&self) -> Result<Vec<String>, StoreError> {
         self.pair.sweep().await
     }
 

@@ -59,7 +59,7 @@ impl SecretStore for FileStore {
         self.pair.now().await
     }
 
-    async fn sweep(&self) -> Result<(), StoreError> {
+    async fn sweep(&self) -> Result<Vec<String>, StoreError> {
         self.pair.sweep().await
     }
 

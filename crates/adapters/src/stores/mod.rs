@@ -40,8 +40,8 @@ pub trait SecretStore: Send + Sync {
     /// The store's own clock.
     async fn now(&self) -> Result<Timestamp, StoreError>;
 
-    /// Removes what a writer that died may have left (replacement files), for this store only.
-    async fn sweep(&self) -> Result<(), StoreError>;
+    /// Removes what a writer that died may have left (replacement files), for this store only, and says what that was.
+    async fn sweep(&self) -> Result<Vec<String>, StoreError>;
 
     /// Looks for key bytes in everything that this store can still see, so that a key that left the document is known to
     /// be gone and not only believed to be.
@@ -97,6 +97,8 @@ pub struct Residue {
     pub searched: Vec<String>,
     /// Where key bytes were found (raw, hexadecimal, base64 or base64url).
     pub found: Vec<String>,
+    /// Which of these are the document itself, which holds a key until it is taken out.
+    pub document: Vec<String>,
     /// What was not searched, or can't be.
     pub beyond: String,
 }

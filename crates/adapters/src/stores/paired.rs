@@ -133,7 +133,7 @@ impl<S: Syntax> Paired<S> {
         .await
     }
 
-    pub(super) async fn sweep(self: &Arc<Self>) -> Result<(), StoreError> {
+    pub(super) async fn sweep(self: &Arc<Self>) -> Result<Vec<String>, StoreError> {
         self.blocking("write", |this| this.sweep_now()).await
     }
 

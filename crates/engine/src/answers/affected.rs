@@ -61,7 +61,7 @@ impl Engine {
     /// Whom a revocation would concern. Nothing is written.
     pub async fn affected(&self, request: &RevokeRequest) -> Result<Affected, EngineError> {
         let views = self.read_stores().await?;
-        let sighting = self.sight_keys(&views);
+        let sighting = self.sight_keys(&views)?;
         let stores: Vec<_> = sighting.stores.iter().filter_map(|said| said.configuration().cloned()).collect();
         let listed = sweep::list(&self.assembly.consumers).await?;
         let keys = ending(&stores, staying(&sighting.stamp, request));

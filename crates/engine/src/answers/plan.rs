@@ -67,7 +67,7 @@ impl Engine {
     /// What a rotation would do now.
     pub async fn plan(&self, mode: Mode) -> Result<PlanDocument, EngineError> {
         let views = self.read_stores().await?;
-        let sighting = self.sight_keys(&views);
+        let sighting = self.sight_keys(&views)?;
         let configuration = match sighting.stores.first() {
             Some(FieldsSay::Configuration(configuration)) => configuration.clone(),
             Some(FieldsSay::Foreign(found)) if sighting.stamp.unfinished().is_none() => {
@@ -143,8 +143,8 @@ impl Engine {
         Err(EngineError::StalePlan { difference: difference.join("\n") })
     }
 
-    pub(crate) fn world_hash(&self, views: &[StoreView]) -> String {
-        hash(&self.world_lines(views, &self.sight_keys(views)))
+    pub(crate) fn world_hash(&self, views: &[StoreView]) -> Result<String, EngineError> {
+        Ok(hash(&self.world_lines(views, &self.sight_keys(views)?)))
     }
 
     /// The world in lines that people can compare: keys by fingerprint, the settings, the kinds of consumers. No member is
@@ -217,7 +217,6 @@ impl Engine {
             Planned::ObserveDrain { key, rule } => {
                 let what = match rule {
                     DrainRule::Counter => format!("no session is opened under {key} any more"),
-                    DrainRule::Rows => format!("no row is left under {key}"),
                     _ => format!("the declared lifetime alone says that no session under {key} is left"),
                 };
                 ("gate", what, Millis(0))
@@ -259,7 +258,7 @@ pub(crate) fn clients_notice(impact: ClientImpact, old: &str) -> String {
     match impact {
         ClientImpact::Nothing => "nothing: no session ends, and nobody logs in again".to_owned(),
         ClientImpact::UnrenewedEnd { permille } => format!(
-            "nothing, but for sessions that are not re-issued when the drain's limit is reached: at most {permille} of 1000"
+            "nothing, but for sessions that are not re-issued when the drain's limit is reached: at most {permille} of 1000 visits"
         ),
         ClientImpact::AllEnd => {
             format!("every session under {old} ends; during the roll, a login may have to be repeated")

@@ -17,7 +17,7 @@ use crate::assembly::Stickiness;
 use crate::clock::millis;
 use crate::config::Period;
 use crate::engine::Engine;
-use crate::error::error_chain;
+use crate::error::{EngineError, error_chain};
 use crate::lint;
 use crate::members::roster::Roster;
 use crate::members::sweep;
@@ -76,8 +76,12 @@ impl Engine {
     pub(crate) async fn preflight_checks(&self, mode: Mode, lock: Lock, rule: EvidenceRule) -> PreflightReport {
         let mut checks = Checks::default();
         let views = self.check_stores(&mut checks).await;
-        if let Some(views) = views {
-            let sighting = self.sight_keys(&views);
+        let sighted = views.map(|views| self.sight_keys(&views).map(|sighting| (views, sighting))).transpose();
+        if let Err(error) = &sighted {
+            let fix = "`keyroll audit verify` shows what is wrong with the record; put it back from a backup";
+            checks.red("state.read", None, error_chain(error), fix);
+        }
+        if let Ok(Some((views, sighting))) = sighted {
             if lock == Lock::Asked {
                 self.check_lock(&sighting.stamp, &mut checks);
             }
@@ -85,6 +89,7 @@ impl Engine {
             self.check_lifetimes(mode, &mut checks);
             self.check_project(mode, &mut checks);
             self.check_members(&sighting, configuration.as_ref(), rule, &mut checks).await;
+            self.check_restarts_show(mode, &mut checks).await;
             // The clock is the first store's, so where that can't be read, that is all there is to say.
             self.check_clock(&mut checks).await;
         }
@@ -265,12 +270,6 @@ impl Engine {
                 "configure `evidence.counter`, or say `drain: lifetime`",
             ),
             (DrainRule::Counter, Some(_)) => checks.green("drain.evidence", None, "counters"),
-            (DrainRule::Rows, _) => checks.red(
-                "drain.evidence",
-                None,
-                "the drain is to end by a scan of rows, and this release reads no server-side sessions",
-                "configure `evidence.counter`, or say `drain: lifetime` where the server enforces it",
-            ),
             (DrainRule::Lifetime, _) => checks.advice(
                 "drain.evidence",
                 None,
@@ -485,8 +484,8 @@ impl Engine {
     }
 
     /// What the stores hold, with ids for keys that were never seen. Nothing is written.
-    pub(crate) fn sight_keys(&self, views: &[StoreView]) -> Sighting {
-        let mut stamp = self.reconcile(views).unwrap_or_else(|| StampBody::new(&self.assembly.name));
+    pub(crate) fn sight_keys(&self, views: &[StoreView]) -> Result<Sighting, EngineError> {
+        let mut stamp = self.reconcile(views)?.unwrap_or_else(|| StampBody::new(&self.assembly.name));
         let mut materials = Materials::default();
         let fingerprints = &self.assembly.fingerprints;
         for view in views {
@@ -508,7 +507,7 @@ impl Engine {
             }
         }
         let stores = views.iter().map(|view| read(&stamp, &mut materials, &view.document.fields)).collect();
-        Sighting { stamp, materials, stores }
+        Ok(Sighting { stamp, materials, stores })
     }
 }
 

@@ -35,7 +35,7 @@ impl Engine {
     /// What is left of the rotation that is under way; none where none is. Nothing is written.
     pub async fn remaining(&self) -> Result<Option<Remaining>, EngineError> {
         let views = self.read_stores().await?;
-        let Some(stamp) = self.reconcile(&views) else { return Ok(None) };
+        let Some(stamp) = self.reconcile(&views)? else { return Ok(None) };
         let Some(open) = StampBody::unfinished(&stamp) else { return Ok(None) };
         let machine = &open.machine;
         let members = sweep::list(&self.assembly.consumers).await?.len();

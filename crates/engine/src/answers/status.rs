@@ -39,8 +39,8 @@ impl Engine {
     /// Where everything stands: from the stores, with what a driver on this machine saw of the members.
     pub async fn status(&self) -> Result<Status, EngineError> {
         let views = self.read_stores().await?;
-        let stamp = self.reconcile(&views).unwrap_or_else(|| StampBody::new(&self.assembly.name));
-        let sighted = if stamp.ledger.keys.is_empty() { self.sight_keys(&views).stores } else { Vec::new() };
+        let stamp = self.reconcile(&views)?.unwrap_or_else(|| StampBody::new(&self.assembly.name));
+        let sighted = if stamp.ledger.keys.is_empty() { self.sight_keys(&views)?.stores } else { Vec::new() };
         let members = self.last_members(&stamp);
         let mut status = self.picture(&stamp, &members, StatusSource::Stores);
         status.stores = self.store_status(&stamp, &views);
@@ -74,7 +74,7 @@ impl Engine {
     /// Why it waits; `None` where nothing is open.
     pub async fn explain(&self) -> Result<Option<WaitReport>, EngineError> {
         let views = self.read_stores().await?;
-        match self.reconcile(&views) {
+        match self.reconcile(&views)? {
             Some(stamp) => self.why(&stamp, &views).await,
             None => Ok(None),
         }
@@ -92,7 +92,7 @@ impl Engine {
         }
         let roster = self.load_roster()?;
         let (consumers, stores) = (self.consumer_names(), self.locations());
-        let materials = self.sight_keys(views).materials;
+        let materials = self.sight_keys(views)?.materials;
         let names = Names { roster: &roster, consumers: &consumers, stores: &stores, materials: &materials };
         Ok(Some(names.report(&open.machine.why(now), Some(&open.machine))))
     }

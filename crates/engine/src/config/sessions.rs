@@ -60,7 +60,7 @@ pub enum MaxLifetime {
     Unbounded {
         /// When the drain ends anyway.
         drain_limit: Period,
-        /// The least share of sessions that must have been re-issued by then.
+        /// The least share of the times a session is opened that must be under the new key by then.
         least_reissued: Permille,
     },
     /// The file does not say. Nothing that drains can be started.

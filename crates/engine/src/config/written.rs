@@ -281,7 +281,7 @@ pub(super) struct Sessions {
     pub(super) drain: Option<At<DrainBy>>,
     /// The longest wait for a drain whose evidence stays positive.
     pub(super) drain_limit: Option<At<DurationText>>,
-    /// With `maxLifetime: unbounded`: the least share of sessions that must have been re-issued.
+    /// With `maxLifetime: unbounded`: the least share of the times a session is opened that must be under the new key.
     pub(super) least_reissued: Option<At<ShareText>>,
     /// A command that prints how many sessions under the active key are alive. With it Keyroll says how many a cutover ends.
     pub(super) count: Option<At<Many<Text>>>,

@@ -202,6 +202,6 @@ pub(crate) fn goes_on(machine: &Rotation) -> &'static str {
     }
 }
 
-fn is_emergency(mode: Mode) -> bool {
+pub(crate) fn is_emergency(mode: Mode) -> bool {
     matches!(mode, Mode::Accelerated | Mode::HardCutover)
 }

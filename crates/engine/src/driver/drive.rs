@@ -6,6 +6,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use keyroll_adapters::fleets::FleetError;
+use keyroll_adapters::stores::StoreError;
 use keyroll_keyring::{KeyId, KeyState};
 use keyroll_rotation::gate::Verdict;
 use keyroll_rotation::{Direction, DrainRule, Event, Halt, Millis, Mode, Next, Revocation, Rotation, Stage, Wait};
@@ -14,13 +16,13 @@ use tracing::Instrument as _;
 
 use crate::assembly::Standby;
 use crate::clock::calendar;
-use crate::driver::session::{Ended, Session, Touched};
+use crate::driver::conclusion::is_emergency;
+use crate::driver::session::{Ended, Session};
 use crate::error::{EngineError, error_chain};
 use crate::journal::{Body, HumanAction};
 use crate::members::sweep;
 use crate::report::{Notice, Resumed, WaitReport};
 use crate::request::{Compromised, Lock, Patience, StoreLeak};
-use crate::world::FieldsSay;
 use crate::world::stamp::{Asked, LastRotation, OpenRotation, PendingRequest, WeakEvidence};
 
 /// How far to go.
@@ -54,11 +56,36 @@ impl Session<'_> {
     /// Drives the open rotation as far as the goal asks and the world allows.
     pub(crate) async fn drive(&mut self, goal: Goal) -> Result<Stop, EngineError> {
         let span = tracing::info_span!("rotation", id = %self.rotation_id(), epoch = self.stamp.epoch.0);
-        self.drive_on(goal).instrument(span).await
+        async {
+            let first = self.destroy_first().await?;
+            let stop = self.drive_on(goal).await?;
+            if first == Overdue::Left && matches!(stop, Stop::Closed) {
+                self.destroy_due().await?;
+            }
+            Ok(stop)
+        }
+        .instrument(span)
+        .await
+    }
+
+    /// Destroys what is overdue. An emergency does not wait for that: where it can't be done now, it is done afterwards.
+    async fn destroy_first(&mut self) -> Result<Overdue, EngineError> {
+        let emergency = self.machine().is_some_and(|machine| is_emergency(machine.mode));
+        match self.destroy_due().await {
+            Ok(()) => Ok(Overdue::Gone),
+            // The loop looks at it and stands still for it.
+            Err(EngineError::Foreign { .. }) => Ok(Overdue::Left),
+            Err(error) if emergency => {
+                self.caution(format!("what is overdue is destroyed afterwards: {}", error_chain(&error)));
+                Ok(Overdue::Left)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     async fn drive_on(&mut self, goal: Goal) -> Result<Stop, EngineError> {
         let started = self.engine.clock.boottime();
+        let mut strangers = 0;
         if let Some(open) = self.open().filter(|_| self.resumed == Resumed::Continued) {
             self.engine.observer.notice(&Notice::TakenUp {
                 rotation: open.id.clone(),
@@ -72,14 +99,20 @@ impl Session<'_> {
                 return Ok(Stop::Interrupted);
             }
             match self.round(goal, started).await {
-                Ok(None) | Err(EngineError::RequestWaits | EngineError::Moved { .. }) => {}
+                Ok(None)
+                | Err(EngineError::RequestWaits | EngineError::Moved { .. } | EngineError::OldProof { .. }) => {}
                 Ok(Some(stop)) => return Ok(stop),
                 Err(EngineError::Interrupted) => return Ok(Stop::Interrupted),
+                // Ctrl-C also ends the pauses between tries.
+                Err(
+                    EngineError::Store(StoreError::Unavailable { .. })
+                    | EngineError::Fleet(FleetError::Unavailable { .. }),
+                ) if self.engine.interrupt.requested() => return Ok(Stop::Interrupted),
                 Err(error @ EngineError::Foreign { .. }) => {
-                    let found = self.look().await?;
-                    let now = self.now().await?;
-                    self.compare(&found, now).await?;
-                    if self.machine().is_none_or(|machine| machine.halt.is_none()) {
+                    self.look_and_compare().await?;
+                    // It may have been put back by now; whoever flaps for ever is not waited for.
+                    strangers += 1;
+                    if strangers > STRANGERS && self.machine().is_none_or(|machine| machine.halt.is_none()) {
                         return Err(error);
                     }
                 }
@@ -89,11 +122,13 @@ impl Session<'_> {
     }
 
     async fn round(&mut self, goal: Goal, started: Duration) -> Result<Option<Stop>, EngineError> {
-        let found = self.look().await?;
-        let now = self.now().await?;
-        self.compare(&found, now).await?;
+        let now = self.look_and_compare().await?;
         self.take_requests().await?;
         self.heed_touch().await?;
+        if self.machine().is_some_and(|machine| machine.halt.is_none() && machine.is_ahead_of(now)) {
+            self.caution("the store's clock was set back, so what was proven is proven again");
+            self.apply(&Event::Disturbed { at: now }).await?;
+        }
         let Some(machine) = self.machine().cloned() else { return Ok(Some(Stop::Closed)) };
         if let Some(until) = goal.until
             && machine.direction == Direction::Forward
@@ -152,7 +187,15 @@ impl Session<'_> {
             self.engine.observer.notice(&Notice::StageEntered { stage: after.stage, direction: after.direction });
         }
         if travels_in_the_stamp(event) || after.halt != before.halt {
-            self.commit_stamp().await?;
+            let stamped = self.commit_stamp().await;
+            if let (Err(EngineError::Foreign { .. }), Event::Stamped { .. }, Some(open)) =
+                (&stamped, event, &mut self.stamp.open)
+            {
+                // The drain does not begin over what nobody has looked at: members may read that and mint under it.
+                open.machine = before;
+                self.note_state()?;
+            }
+            stamped?;
         }
         self.publish(None)?;
         Ok(())
@@ -219,58 +262,6 @@ impl Session<'_> {
         self.publish(None)
     }
 
-    /// Tells the machine where the stores hold something else than it knows.
-    pub(crate) async fn compare(&mut self, found: &[FieldsSay], now: Millis) -> Result<(), EngineError> {
-        let Some(machine) = self.machine() else { return Ok(()) };
-        if machine.stage == Stage::Finished {
-            return Ok(());
-        }
-        let same = machine.stores.len() == found.len()
-            && machine.stores.iter().zip(found).all(|(known, found)| found.configuration() == Some(known));
-        if same && !matches!(machine.halt, Some(Halt::ForeignWrite { .. })) {
-            return Ok(());
-        }
-        let already = match &machine.halt {
-            Some(Halt::ForeignWrite { store, found: seen, .. }) => {
-                found.get(usize::from(store.0)).is_some_and(|found| found.configuration() == seen.as_ref())
-            }
-            _ => false,
-        };
-        if already {
-            return Ok(());
-        }
-        let stores = found.iter().map(|found| found.configuration().cloned()).collect();
-        self.apply(&Event::WorldObserved { stores, at: now }).await
-    }
-
-    /// A store's version moved and its fields are as they were: somebody edited a neighbour, or changed the key and changed it
-    /// back. The first is harmless; the second is not, and nobody can tell them apart.
-    pub(crate) async fn heed_touch(&mut self) -> Result<(), EngineError> {
-        let Touched::Yes { location } = std::mem::replace(&mut self.touched, Touched::No) else { return Ok(()) };
-        let proven = self.machine().map(|machine| (machine.stage, machine.written_at, machine.t0));
-        let again = match proven {
-            None | Some((Stage::Planned | Stage::Staged | Stage::Escrow | Stage::Finished, ..)) => "",
-            Some((_, None, _)) => "",
-            Some((_, Some(_), None)) => "; what was proven is proven again",
-            Some((_, Some(_), Some(_))) => {
-                "; what was proven is proven again, and the start of the drain is stamped anew"
-            }
-        };
-        self.caution(format!(
-            "{location} was written by somebody else, and what keyroll owns there is as it was; this rotation goes on from the \
-             new version{again}"
-        ));
-        self.note(Body::Rebased { location })?;
-        // Where somebody else's keys still stand, the machine proves everything again when they are gone.
-        if again.is_empty()
-            || self.machine().is_some_and(|machine| matches!(machine.halt, Some(Halt::ForeignWrite { .. })))
-        {
-            return Ok(());
-        }
-        let at = self.now().await?;
-        self.apply(&Event::Disturbed { at }).await
-    }
-
     async fn wait(
         &mut self,
         machine: &Rotation,
@@ -326,7 +317,7 @@ impl Session<'_> {
             self.read_counters(machine.outgoing).await?;
         }
         let Some(gate) = machine.gate() else { return Ok(Watched::Same) };
-        let listed = sweep::list(&self.engine.assembly.consumers).await?;
+        let listed = self.engine.list().await?;
         if listed.iter().all(|one| self.sworn.contains(&one.key())) {
             return Ok(Watched::Same);
         }
@@ -362,8 +353,7 @@ impl Session<'_> {
 
     /// Takes one request, from elsewhere or from this very process.
     pub(crate) async fn take_request(&mut self, request: &PendingRequest) -> Result<(), EngineError> {
-        let revoked = self.stamp.open.as_ref().and_then(|open| open.revoked.as_ref());
-        if revoked == Some(&request.what) && self.stamp.unfinished().is_some() {
+        if self.stamp.carries_out(&request.what) {
             self.caution("this revocation is under way already, and goes on".to_owned());
             return Ok(());
         }
@@ -453,6 +443,13 @@ impl Session<'_> {
     }
 }
 
+/// Whether keys of earlier rotations are gone whose time is over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Overdue {
+    Gone,
+    Left,
+}
+
 /// What a look at a draining fleet led to.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Watched {
@@ -504,6 +501,9 @@ fn travels_in_the_stamp(event: &Event) -> bool {
             | Event::DrainObserved { .. }
     )
 }
+
+/// How often a write of somebody else's that is gone again is looked past.
+const STRANGERS: u32 = 8;
 
 const SHORTEST_WAIT: Duration = Duration::from_millis(50);
 

@@ -12,12 +12,12 @@ use keyroll_keyring::{KeyId, KeyState};
 use keyroll_rotation::gate::Gate;
 use keyroll_rotation::{Effect, Event, Leaving, Millis, ReloadScope, RotationId, StoreIndex, WorldConfiguration};
 
+use crate::driver::commit::{Change, Owned};
 use crate::driver::hooks::Moment;
-use crate::driver::session::{Change, Seen, Session};
+use crate::driver::session::{Seen, Session};
 use crate::error::{EngineError, error_chain};
 use crate::journal::{Body, Completion};
-use crate::members::drain::{DrainBook, Reading, RunReading};
-use crate::members::sweep;
+use crate::members::drain::{DrainBook, Reading, RunReading, run_of};
 use crate::world::stamp::KnownKey;
 use crate::world::{self, Identity, Materials};
 
@@ -30,6 +30,12 @@ impl Session<'_> {
             }
             _ => (None, None),
         };
+        if matches!(
+            effect,
+            Effect::StageCandidate { .. } | Effect::Sweep { .. } | Effect::Write { .. } | Effect::Reload { .. }
+        ) {
+            self.know_baseline().await?;
+        }
         let intent = self.note(Body::Intent { effect: effect.clone(), before, after })?;
         let name = effect_name(effect);
         tracing::info!(effect = name, "effect begins");
@@ -39,7 +45,7 @@ impl Session<'_> {
             Effect::Write { store, before, after } => self.write(*store, before, after).await,
             Effect::Reload { attempt, prove, .. } => self.reload(*attempt, prove).await,
             Effect::Sweep { gate } => self.sweep_for(gate).await,
-            Effect::StampT0 => self.now().await.map(|t0| (Event::Stamped { t0 }, Completion::Now)),
+            Effect::StampT0 => self.stamp_t0().await,
             Effect::ObserveDrain { key, since } => self.observe_drain(*key, *since).await,
             Effect::Close { leaving } => self.close(leaving).await,
             Effect::Destroy { key } => self.destroy(&[*key].into()).await.map(|how| (Event::Destroyed, how)),
@@ -129,7 +135,7 @@ impl Session<'_> {
         };
         for place in 0..self.views.len() {
             self.hook("store candidate", Moment::Before);
-            self.commit(place, None, add).await?;
+            self.commit(place, Owned::AsJudged, add).await?;
             self.hook("store candidate", Moment::After);
         }
         // Read back: what the stores give is what was meant, by fingerprint.
@@ -193,8 +199,9 @@ impl Session<'_> {
         if place == 0 && !after.accept.contains(&before.active) {
             self.tell_what_ends(before.active).await?;
         }
+        self.watch_write().await;
         self.hook(&format!("write store {place}"), Moment::Before);
-        self.commit(place, Some(before), change).await?;
+        self.commit(place, Owned::Are(before), change).await?;
         self.hook(&format!("write store {place}"), Moment::After);
         // The time after the write: settle counts from when it was surely visible.
         let at = self.store_now(place).await?;
@@ -209,8 +216,15 @@ impl Session<'_> {
         Ok((Event::Written { store, at }, Completion::Now))
     }
 
+    /// The time from which the drain counts: now, if everybody was proven a moment ago.
+    async fn stamp_t0(&mut self) -> Result<(Event, Completion), EngineError> {
+        self.proof_lasts(0).await?;
+        Ok((Event::Stamped { t0: self.now().await? }, Completion::Now))
+    }
+
     /// Asks everybody whatever the gate demands.
     async fn sweep_for(&mut self, gate: &Gate) -> Result<(Event, Completion), EngineError> {
+        self.look_back_on_write().await?;
         let swept = self.sweep(gate).await?;
         Ok((Event::Swept(swept), Completion::Now))
     }
@@ -236,25 +250,21 @@ impl Session<'_> {
         let Some(witness) = self.engine.assembly.drain.clone() else { return Ok(()) };
         let labelled = |key: KeyId| (key, self.mark(key).fingerprint.map(|fingerprint| fingerprint.to_string()));
         let (outgoing, incoming) = (labelled(key), self.machine().map(|machine| labelled(machine.incoming)));
-        let listed = sweep::list(&self.engine.assembly.consumers).await?;
+        let listed = self.engine.list().await?;
         let (witness, outgoing, incoming) = (&witness, &outgoing, &incoming);
         let runs = stream::iter(listed)
             .map(|one| async move {
-                let (opened, renewed) = match witness.read(&one.member).await {
-                    Ok(Some(counts)) => {
-                        let count = |(key, label): &(KeyId, Option<String>)| {
-                            opened_by(&counts, &one.member, *key, label.as_deref())
-                        };
-                        (count(outgoing), incoming.as_ref().and_then(count))
-                    }
-                    Ok(None) => (None, None),
-                    Err(error) => {
-                        tracing::info!(%error, "a counter could not be read");
-                        (None, None)
-                    }
+                let counts = witness.read(&one.member).await.unwrap_or_else(|error| {
+                    tracing::info!(%error, "a counter could not be read");
+                    None
+                });
+                let count = |(key, label): &(KeyId, Option<String>)| {
+                    counts.as_ref().and_then(|counts| opened_by(counts, &one.member, *key, label.as_deref()))
                 };
-                let name = format!("{}/{}/{}", one.consumer, one.member.id.0, one.member.boot.0);
-                (name, RunReading { opened, renewed, started_at: one.member.started_at })
+                let (opened, renewed) = (count(outgoing), incoming.as_ref().and_then(count));
+                let (name, restarts) = run_of(&one, counts.as_ref());
+                let started_at = one.member.started_at.or_else(|| counts.and_then(|counts| counts.started_at));
+                (name, RunReading { opened, renewed, started_at, restarts })
             })
             .buffer_unordered(self.engine.assembly.policy.concurrency.max(1))
             .collect()
@@ -299,7 +309,7 @@ impl Session<'_> {
                     document.pending.retain(|hidden| hidden.rotation != rotation.0 || !in_use.contains(&hidden.id));
                     Ok(())
                 };
-                self.commit_everywhere("close", change).await?;
+                self.commit_everywhere("close", Rests::OnProof, change).await?;
             }
             Leaving::Escrow { key, until } => {
                 for id in self.stamp.ledger.keys.iter().map(|known| known.id).collect::<Vec<_>>() {
@@ -321,7 +331,7 @@ impl Session<'_> {
                     }
                     Ok(())
                 };
-                self.commit_everywhere("close", change).await?;
+                self.commit_everywhere("close", Rests::OnProof, change).await?;
                 self.note(Body::Escrowed { key: self.mark(*key), until: crate::clock::calendar(*until) })?;
             }
             Leaving::Destroy { keys } => {
@@ -329,84 +339,24 @@ impl Session<'_> {
                     document.pending.retain(|hidden| hidden.rotation != rotation.0);
                     Ok(())
                 };
-                self.commit_everywhere("close", change).await?;
+                self.commit_everywhere("close", Rests::OnProof, change).await?;
                 self.destroy(keys).await?;
             }
         }
         Ok((Event::Closed { now }, Completion::Now))
     }
 
-    /// Removes keys from every store, and looks whether they are gone.
-    pub(crate) async fn destroy(&mut self, keys: &BTreeSet<KeyId>) -> Result<Completion, EngineError> {
-        self.look().await?;
-        let there = |document: &Document| {
-            document.pending.iter().chain(&document.escrow).any(|hidden| keys.contains(&hidden.id))
-        };
-        let how = match self.views.iter().any(|view| there(&view.document)) {
-            true => Completion::Now,
-            false => Completion::FoundDone,
-        };
-        for id in keys {
-            self.stamp.ledger.set_state(*id, KeyState::Destroyed);
-        }
-        let change: Change<'_> = &|document, _| {
-            document.pending.retain(|hidden| !keys.contains(&hidden.id));
-            document.escrow.retain(|hidden| !keys.contains(&hidden.id));
-            Ok(())
-        };
-        self.commit_everywhere("destroy", change).await?;
-        for place in 0..self.views.len() {
-            let view = self.engine.read_store(place).await?;
-            if there(&view.document) {
-                return Err(EngineError::RefusedBecause {
-                    reason: format!("{} still holds a key that was to be destroyed", view.location),
-                });
-            }
-            self.search_remains(place, &view.location, keys).await?;
-            for id in keys {
-                let store = StoreIndex(u16::try_from(place).unwrap_or(u16::MAX));
-                self.note(Body::Destroyed { key: self.mark(*id), store })?;
-            }
-        }
-        for id in keys {
-            self.materials.forget(*id);
-        }
-        Ok(how)
-    }
-
-    /// Looks for the bytes of destroyed keys in everything that the store can still see. What is found is said, not hidden:
-    /// a backup that an editor left is for a person to remove.
-    async fn search_remains(
+    pub(crate) async fn commit_everywhere(
         &mut self,
-        place: usize,
-        location: &str,
-        keys: &BTreeSet<KeyId>,
+        what: &str,
+        rests: Rests,
+        change: Change<'_>,
     ) -> Result<(), EngineError> {
-        let store = self.store(place)?;
-        let found = {
-            let material: Vec<_> = keys
-                .iter()
-                .filter_map(|id| self.materials.get(*id))
-                .flat_map(|key| key.parts().iter().map(|part| &part.material))
-                .collect();
-            if material.is_empty() {
-                return Ok(());
-            }
-            store.residue(&material).await?.found
-        };
-        if !found.is_empty() {
-            self.caution(format!(
-                "{location} is free of the destroyed key, and these still hold it: {}",
-                found.join(", ")
-            ));
-        }
-        Ok(())
-    }
-
-    async fn commit_everywhere(&mut self, what: &str, change: Change<'_>) -> Result<(), EngineError> {
         for place in 0..self.views.len() {
             self.hook(&format!("{what} store {place}"), Moment::Before);
-            self.commit(place, None, change).await?;
+            let recorded = self.recorded(place).filter(|_| rests == Rests::OnProof);
+            let owned = recorded.as_ref().map_or(Owned::AsJudged, Owned::Are);
+            self.commit(place, owned, change).await?;
             self.hook(&format!("{what} store {place}"), Moment::After);
         }
         Ok(())
@@ -416,6 +366,13 @@ impl Session<'_> {
         let store = self.store(place)?;
         Ok(crate::clock::millis(self.engine.with_retries("the store's clock", || store.now()).await?))
     }
+}
+
+/// Whether a write is made because of what members were shown to do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Rests {
+    OnProof,
+    OnNothing,
 }
 
 /// Hides a copy of the candidate, once.

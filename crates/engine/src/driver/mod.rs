@@ -2,11 +2,14 @@
 //!
 //! A [`session`] is one process that holds the lock; nothing here writes to a store without one.
 
+pub(crate) mod commit;
 pub(crate) mod conclusion;
+pub(crate) mod destruction;
 pub(crate) mod drive;
 pub(crate) mod effects;
 pub(crate) mod ending;
 pub(crate) mod fitting;
+pub(crate) mod foreign;
 pub(crate) mod hooks;
 pub(crate) mod interrupt;
 pub(crate) mod opening;

@@ -8,14 +8,15 @@ use std::collections::BTreeSet;
 use keyroll_keyring::{Key, KeyId, KeyState, Secret};
 use keyroll_rotation::{Candidate, Direction, Millis, Mode, Opening, Rotation, WorldConfiguration};
 
-use crate::clock::{calendar, millis};
+use crate::clock::calendar;
+use crate::driver::commit::{Change, Owned};
 use crate::driver::hooks::Moment;
-use crate::driver::session::{Change, Session};
+use crate::driver::session::Session;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::journal::{Body, HumanAction, Why};
 use crate::report::{Notice, Resumed};
-use crate::request::{RevokeRequest, StoreLeak};
+use crate::request::{Compromised, RevokeRequest, StoreLeak};
 use crate::world;
 use crate::world::stamp::{Asked, OpenRotation, StampBody};
 
@@ -101,15 +102,29 @@ impl Session<'_> {
             Some(lock) if self.stamp.open.as_ref().is_none_or(|open| open.id != lock.rotation) => lock.rotation.clone(),
             _ => engine.new_rotation_id()?,
         };
+        let plan_hash = engine.world_hash(&self.views)?;
         self.resumed = Resumed::New;
+        if leak.is_some_and(|leak| leak.compromised == Compromised::Both || leak.store == StoreLeak::Possible) {
+            // No member accepts it any more; it only must not come back, nor wait in escrow. It is in the same write as the
+            // rotation, so that whoever takes that up destroys it too.
+            let closed = self.stamp.open.iter().chain(&self.stamp.parked);
+            let escrowed: Vec<KeyId> = closed.map(|open| open.machine.outgoing).collect();
+            for key in escrowed {
+                self.stamp.ledger.set_state(key, KeyState::Compromised);
+            }
+        }
+        if leak.is_some() {
+            self.stamp.parked = None;
+        }
         self.stamp.open = Some(OpenRotation {
             id: id.clone(),
             machine,
             opened_at: calendar(now),
             opened_by: engine.operator.name.clone(),
             why: why.clone(),
-            plan_hash: engine.world_hash(&self.views),
+            plan_hash,
             revoked: leak.map(Asked::revoke),
+            shown: Vec::new(),
         });
         if let Some(lock) = &mut self.stamp.lock {
             lock.rotation = id;
@@ -134,31 +149,6 @@ impl Session<'_> {
             });
         }
         self.publish(None)
-    }
-
-    /// Destroys keys of earlier rotations whose time in escrow is over.
-    pub(crate) async fn destroy_due(&mut self) -> Result<(), EngineError> {
-        self.look().await?;
-        let now = self.now().await?;
-        let ours: Vec<KeyId> = self
-            .machine()
-            .into_iter()
-            .chain(self.stamp.parked.as_ref().map(|parked| &parked.machine))
-            .flat_map(|machine| [machine.incoming, machine.outgoing])
-            .collect();
-        let due: BTreeSet<KeyId> = self
-            .views
-            .iter()
-            .flat_map(|view| &view.document.escrow)
-            .filter(|hidden| hidden.destroy_after.is_some_and(|after| millis(after) <= now))
-            .map(|hidden| hidden.id)
-            .filter(|id| !ours.contains(id))
-            .collect();
-        if !due.is_empty() {
-            self.destroy(&due).await?;
-            self.note_state()?;
-        }
-        Ok(())
     }
 
     /// The operator's own copy of the key that is to be rolled back onto; it must be that key, by fingerprint.
@@ -208,7 +198,7 @@ impl Session<'_> {
         };
         for place in 0..self.views.len() {
             self.hook("store own copy", Moment::Before);
-            self.commit(place, None, change).await?;
+            self.commit(place, Owned::AsJudged, change).await?;
             self.hook("store own copy", Moment::After);
         }
         Ok(())

@@ -5,15 +5,13 @@
 
 use keyroll_adapters::fleets::ReloadStyle;
 use keyroll_adapters::stores::StoreError;
-use keyroll_keyring::KeyState;
-use keyroll_rotation::{Direction, Event, Halt, Mode, Rotation, Stage};
+use keyroll_rotation::{Direction, Event, Mode, Rotation, Stage};
 
 use crate::clock::{calendar, millis};
 use crate::driver::conclusion::Expected;
 use crate::driver::drive::{Goal, Stop};
-use crate::driver::hooks::Moment;
 use crate::driver::opening::going_back_onto;
-use crate::driver::session::{Change, ROTATE, Session, Taken};
+use crate::driver::session::{ROTATE, Session, Taken};
 use crate::driver::window::Admission;
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -21,8 +19,7 @@ use crate::journal::{Body, HumanAction, Journal, JournalError, Why};
 use crate::outcome::{ExitKind, Outcome};
 use crate::request::Lock;
 use crate::request::{
-    CompleteRequest, Compromised, Overrides, ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest, StoreLeak,
-    UnlockRequest, WindowRule,
+    CompleteRequest, Overrides, ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest, UnlockRequest, WindowRule,
 };
 use crate::world;
 use crate::world::lock::{LockHolder, ProcessIdentity, Vitality};
@@ -58,9 +55,18 @@ impl Engine {
                         .into(),
             });
         }
+        self.green(request, Lock::Asked).await
+    }
+
+    /// Whether preflight passes, and the plan was made for this world.
+    async fn green(&self, request: &RotateRequest, lock: Lock) -> Result<(), EngineError> {
         let rule = request.overrides.evidence.unwrap_or(self.assembly.policy.settings.evidence);
-        let report = self.preflight_checks(request.mode(), Lock::Asked, rule).await;
+        let report = self.preflight_checks(request.mode(), lock, rule).await;
         if !report.passed() {
+            if lock == Lock::Asked {
+                // Members that somebody else is reloading fail it; then that somebody is the answer.
+                self.unlocked().await?;
+            }
             return Err(EngineError::Preflight { report: Box::new(report) });
         }
         match &request.plan {
@@ -111,7 +117,7 @@ impl Engine {
     pub async fn revoke(&self, request: RevokeRequest) -> Result<Outcome, EngineError> {
         let asked = Asked::revoke(&request);
         let (stamp, holder) = self.state_and_holder().await?;
-        self.revoke_fits(stamp.as_ref(), &request)?;
+        self.revoke_fits(stamp.as_ref(), &asked)?;
         if let Some(holder) = holder {
             return self.leave(asked, request.why, holder).await;
         }
@@ -154,7 +160,7 @@ impl Engine {
     /// Takes the lock away from a holder that can't be proven dead from here, by the rotation's id.
     pub async fn unlock(&self, request: UnlockRequest) -> Result<Outcome, EngineError> {
         let views = self.read_stores().await?;
-        let Some(stamp) = self.reconcile(&views) else { return Err(self.nothing_open("unlock")) };
+        let Some(stamp) = self.reconcile(&views)? else { return Err(self.nothing_open("unlock")) };
         let Some(holder) = stamp.lock.clone() else {
             return Ok(Outcome::new(ExitKind::Done, "nobody holds the lock; nothing was changed"));
         };
@@ -176,7 +182,7 @@ impl Engine {
     /// The state, where nobody who may be alive holds the lock.
     async fn unlocked(&self) -> Result<Option<StampBody>, EngineError> {
         let views = self.read_stores().await?;
-        let stamp = self.reconcile(&views);
+        let stamp = self.reconcile(&views)?;
         match stamp.as_ref().and_then(|stamp| stamp.lock.as_ref()) {
             Some(holder) if self.may_drive(holder) => Err(EngineError::Locked { holder: Box::new(holder.clone()) }),
             _ => Ok(stamp),
@@ -186,7 +192,7 @@ impl Engine {
     /// The state, and whoever may be driving now.
     async fn state_and_holder(&self) -> Result<(Option<StampBody>, Option<LockHolder>), EngineError> {
         let views = self.read_stores().await?;
-        let stamp = self.reconcile(&views);
+        let stamp = self.reconcile(&views)?;
         let holder = stamp.as_ref().and_then(|stamp| stamp.lock.clone()).filter(|holder| self.may_drive(holder));
         Ok((stamp, holder))
     }
@@ -262,6 +268,12 @@ impl StampBody {
     pub(crate) fn unfinished(&self) -> Option<&OpenRotation> {
         self.open.as_ref().filter(|open| !matches!(open.machine.stage, Stage::Escrow | Stage::Finished))
     }
+
+    /// Whether this revocation was begun and nobody has yet said that it is done, though all of it may be.
+    pub(crate) fn carries_out(&self, asked: &Asked) -> bool {
+        let open = self.open.as_ref().filter(|open| open.machine.stage != Stage::Escrow);
+        open.and_then(|open| open.revoked.as_ref()) == Some(asked)
+    }
 }
 
 impl Session<'_> {
@@ -278,6 +290,8 @@ impl Session<'_> {
         self.note(Body::Human { action: HumanAction::Rotate, why: request.why.clone() })?;
         let over = self.taken == Taken::FromTheDead && was_rotating;
         if !continues && !over {
+            // The world may have moved until the lock was had, and from here on nobody else who asks moves it.
+            self.engine.green(request, Lock::Held).await?;
             if request.window == WindowRule::Overridden
                 && let Some((opens, _)) = self.engine.window_closed()
             {
@@ -286,7 +300,6 @@ impl Session<'_> {
                 let action = HumanAction::Override { name, gives_up };
                 self.note(Body::Human { action, why: request.why.clone() })?;
             }
-            self.destroy_due().await?;
             self.open_rotation(request.mode(), &request.why, None).await?;
             self.apply(&Event::PreflightPassed).await?;
         }
@@ -316,7 +329,6 @@ impl Session<'_> {
     async fn complete(&mut self, request: &CompleteRequest) -> Result<Stop, EngineError> {
         self.note(Body::Human { action: HumanAction::Complete, why: request.why.clone() })?;
         let was_open = self.stamp.unfinished().is_some();
-        self.destroy_due().await?;
         self.take_overrides(&request.overrides, &request.why).await?;
         let goal = Goal { until: None, patience: request.patience };
         let stop = self.drive(goal).await?;
@@ -368,25 +380,15 @@ impl Session<'_> {
     }
 
     async fn revoke(&mut self, request: &RevokeRequest, asked: Asked) -> Result<Stop, EngineError> {
-        if self.stamp.unfinished().is_some() {
+        if self.stamp.unfinished().is_some() || self.stamp.carries_out(&asked) {
             self.look_and_compare().await?;
             self.ask_now(asked, &request.why).await?;
         } else {
-            self.destroy_due().await?;
-            let escrowed = self.stamp.open.as_ref().map(|open| open.machine.outgoing);
-            self.stamp.parked = None;
             self.open_rotation(request.mode, &request.why, Some(request)).await?;
             let compromised = self.machine().map(|machine| machine.compromised.clone()).unwrap_or_default();
             let marks = compromised.iter().map(|id| self.mark(*id)).collect();
             let action = HumanAction::Revoke { mode: request.mode, compromised: marks };
             self.note(Body::Human { action, why: request.why.clone() })?;
-            if let Some(escrowed) = escrowed
-                && (request.compromised == Compromised::Both || request.store == StoreLeak::Possible)
-            {
-                // No member accepts it any more; it only must not come back, nor wait in escrow.
-                self.stamp.ledger.set_state(escrowed, KeyState::Compromised);
-                self.destroy(&[escrowed].into()).await?;
-            }
             self.apply(&Event::PreflightPassed).await?;
         }
         self.take_overrides(&request.overrides, &request.why).await?;
@@ -461,7 +463,8 @@ impl Session<'_> {
         let unique = self.engine.new_rotation_id()?;
         let mut known = Vec::new();
         for (place, consumer) in (0_u16..).zip(&consumers) {
-            for member in consumer.fleet.members().await? {
+            let members = self.engine.with_retries("the members", || consumer.fleet.members()).await?;
+            for member in members {
                 if member.id.0 != name {
                     known.push(member.id.0);
                     continue;
@@ -489,89 +492,6 @@ impl Session<'_> {
         Err(EngineError::RefusedBecause {
             reason: format!("there is no member `{name}`; there are {}", known.join(", ")),
         })
-    }
-
-    async fn overwrite_foreign_write(&mut self, why: Why) -> Result<Stop, EngineError> {
-        self.look_and_compare().await?;
-        let machine = self.halted_by_foreign_write()?;
-        let action = HumanAction::Override {
-            name: "--overwrite-foreign-write".into(),
-            gives_up: "what somebody else wrote into the key's own fields".into(),
-        };
-        self.note(Body::Human { action, why })?;
-        let profile = self.engine.assembly.profile.clone();
-        for (place, expected) in machine.stores.iter().enumerate() {
-            if self.fields(place).configuration() == Some(expected) {
-                continue;
-            }
-            let change: Change<'_> = &|document, materials| {
-                document.fields = world::render(&profile, materials, expected)?;
-                Ok(())
-            };
-            self.hook(&format!("overwrite store {place}"), Moment::Before);
-            self.commit(place, None, change).await?;
-            self.hook(&format!("overwrite store {place}"), Moment::After);
-        }
-        self.look_and_compare().await?;
-        Ok(Stop::Decided("the foreign write was overwritten; what was proven is proven again".into()))
-    }
-
-    async fn adopt_foreign_write(&mut self, why: Why) -> Result<Stop, EngineError> {
-        let found = self.look_and_compare().await?;
-        let machine = self.halted_by_foreign_write()?;
-        let at = self.now().await?;
-        let stores =
-            found.iter().map(|found| found.configuration().cloned()).collect::<Option<Vec<_>>>().ok_or_else(|| {
-                EngineError::RefusedBecause {
-                    reason: "a store holds a key that nobody knows; put it back as it was, or \
-                             `keyroll resume --overwrite-foreign-write`"
-                        .into(),
-                }
-            })?;
-        let event = Event::ForeignWriteAdopted { stores, at };
-        // What is refused was not decided, and does not stand in the record as if it were.
-        machine.apply(&event).map_err(EngineError::Refused)?;
-        let action = HumanAction::Override {
-            name: "--adopt-foreign-write".into(),
-            gives_up: "the stage that was reached; the rotation goes on from what somebody else wrote".into(),
-        };
-        self.note(Body::Human { action, why })?;
-        self.apply(&event).await?;
-        let stage = self.stage().map_or("its beginning", crate::words::stage);
-        Ok(Stop::Decided(format!(
-            "the foreign write was adopted; the rotation goes on from {stage}, and proves everything again"
-        )))
-    }
-
-    /// What stands still for a foreign write goes on by a named decision only, and what does not stand still just goes on.
-    fn can_resume(&self) -> Result<(), EngineError> {
-        match self.machine().and_then(|machine| machine.halt.as_ref()) {
-            None => Err(EngineError::RefusedBecause {
-                reason: "the rotation does not stand still; `keyroll rotate` goes on".into(),
-            }),
-            Some(halt @ Halt::ForeignWrite { .. }) => {
-                Err(EngineError::HumanMustDecide { decision: self.decision(halt) })
-            }
-            Some(_) => Ok(()),
-        }
-    }
-
-    /// The open rotation, where a foreign write is what it stands still for.
-    fn halted_by_foreign_write(&self) -> Result<Rotation, EngineError> {
-        match self.machine() {
-            None => Err(self.engine.nothing_open("resume")),
-            Some(machine) if matches!(machine.halt, Some(Halt::ForeignWrite { .. })) => Ok(machine.clone()),
-            Some(_) => Err(EngineError::RefusedBecause {
-                reason: "no store holds a foreign write; `keyroll rotate` goes on".into(),
-            }),
-        }
-    }
-
-    async fn look_and_compare(&mut self) -> Result<Vec<world::FieldsSay>, EngineError> {
-        let found = self.look().await?;
-        let now = self.now().await?;
-        self.compare(&found, now).await?;
-        Ok(found)
     }
 
     /// Asks the machine in this operator's name; a refusal is this command's failure.

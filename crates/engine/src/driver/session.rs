@@ -1,21 +1,25 @@
 //! One process's hold on a key: the lock in every store, the journal, and what was read last.
 //!
-//! Every write goes through [`Session::commit`], which reads first and writes by compare-and-swap what it has just read. So a
-//! driver that lost its lock finds another epoch in the stamp and stops; it never overwrites.
+//! Whoever holds it has looked at what the stores hold: what it writes later is written over that, and over nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use keyroll_adapters::evidence::Traffic;
 use keyroll_adapters::fleets::{BootId, MemberId};
-use keyroll_adapters::stores::{Document, SecretStore, StoreError};
+use keyroll_adapters::stores::{SecretStore, StoreError};
 use keyroll_keyring::{Key, KeyId};
 use keyroll_rotation::{
-    Direction, Epoch, Illegal, Millis, Mode, Rotation, RotationId, Stage, StoreIndex, WorldConfiguration,
+    Direction, Epoch, Halt, Illegal, Millis, Mode, Rotation, RotationId, Stage, StoreIndex, WorldConfiguration,
 };
 
 use crate::clock::{calendar, millis};
+use crate::driver::commit::{Change, Judged, Owned};
+use crate::driver::foreign::Sight;
 use crate::driver::hooks::{CrashPoint, Moment};
+use crate::driver::regression::ErrorWatch;
+use crate::driver::state::SinceRelease;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::journal::{Author, Body, ConfigurationSight, Draft, Journal, KeyMark, Seq};
@@ -34,6 +38,8 @@ pub(crate) struct Session<'e> {
     pub(crate) stamp: StampBody,
     /// Each store as it was read or written last.
     pub(crate) views: Vec<StoreView>,
+    /// What the owned fields of each store held when they were last held against the record.
+    pub(crate) judged: Vec<Judged>,
     pub(crate) materials: Materials,
     pub(crate) roster: Roster,
     /// What the last sweep showed, for people.
@@ -45,6 +51,10 @@ pub(crate) struct Session<'e> {
     pub(crate) taken: Taken,
     /// Whether a store's version moved while its fields stayed the same, since it was last asked.
     pub(crate) touched: Touched,
+    /// Whether the stores moved since this machine gave them back.
+    pub(crate) since_release: SinceRelease,
+    /// Whether the foreign write that is there was shown before.
+    pub(crate) sight: Sight,
     /// Requests that this process has taken, so that a stamp that still holds one does not bring it back.
     pub(crate) taken_requests: BTreeSet<String>,
     /// Runs that were proven while it drains.
@@ -61,6 +71,8 @@ pub(crate) struct Session<'e> {
     pub(crate) rejected_by: BTreeMap<KeyId, BTreeSet<String>>,
     /// What this process itself sent to each run of each member.
     pub(crate) sent: BTreeMap<RunKey, Traffic>,
+    /// What it knows of requests that fail.
+    pub(crate) errors: ErrorWatch,
 }
 
 /// A rotation of which nothing is left to do.
@@ -100,9 +112,6 @@ pub(crate) enum Touched {
     },
 }
 
-/// What a write to a store changes.
-pub(crate) type Change<'c> = &'c (dyn Fn(&mut Document, &Materials) -> Result<(), EngineError> + Send + Sync);
-
 impl<'e> Session<'e> {
     /// Takes the lock for `operation`.
     pub(crate) async fn take(engine: &'e Engine, operation: &str) -> Result<Self, EngineError> {
@@ -122,6 +131,7 @@ impl<'e> Session<'e> {
             journal,
             stamp: StampBody::new(&engine.assembly.name),
             views: Vec::new(),
+            judged: Vec::new(),
             materials: Materials::default(),
             roster: engine.load_roster()?,
             members: Vec::new(),
@@ -129,6 +139,8 @@ impl<'e> Session<'e> {
             resumed: Resumed::Continued,
             taken: Taken::Free,
             touched: Touched::No,
+            since_release: SinceRelease::Unknown,
+            sight: Sight::Known,
             taken_requests: BTreeSet::new(),
             sworn: BTreeSet::new(),
             refused: None,
@@ -137,6 +149,7 @@ impl<'e> Session<'e> {
             ended: None,
             rejected_by: BTreeMap::new(),
             sent: BTreeMap::new(),
+            errors: ErrorWatch::default(),
         };
         let mut attempts = 0;
         loop {
@@ -148,6 +161,8 @@ impl<'e> Session<'e> {
             }
         }
         if session.stamp.unfinished().is_some() {
+            // What the fields hold now is held against the record before anything is said of it.
+            session.look_and_compare().await?;
             session.heed_touch().await?;
         }
         // Where no rotation is open, nothing is proven that somebody could have written over.
@@ -158,9 +173,14 @@ impl<'e> Session<'e> {
     async fn try_take(&mut self, operation: &str, claim: Claim) -> Result<(), EngineError> {
         let engine = self.engine;
         self.views = engine.read_stores().await?;
-        self.stamp = engine.reconcile(&self.views).unwrap_or_else(|| StampBody::new(&engine.assembly.name));
-        if let Some(location) = engine.moved_since_release(&self.views)? {
-            self.touched = Touched::Yes { location };
+        for anchor in self.views.iter().filter_map(|view| view.stamp.as_ref()?.audit.as_ref()) {
+            // Before anything is appended, because the next stamp points at whatever is the end then.
+            self.journal.holds(anchor)?;
+        }
+        self.stamp = engine.reconcile(&self.views)?.unwrap_or_else(|| StampBody::new(&engine.assembly.name));
+        self.since_release = engine.since_release(&self.views)?;
+        if let SinceRelease::Moved { location } = &self.since_release {
+            self.touched = Touched::Yes { location: location.clone() };
         }
         let own = ProcessIdentity::own();
         let before = self.stamp.lock.take();
@@ -191,6 +211,8 @@ impl<'e> Session<'e> {
             holder: engine.operator.name.clone(),
             host: engine.operator.host.clone(),
             boot_id: own.boot_id,
+            machine: own.machine,
+            pid_namespace: own.pid_namespace,
             pid: own.pid,
             pid_start: own.start,
             operation: operation.to_owned(),
@@ -199,6 +221,7 @@ impl<'e> Session<'e> {
             epoch: self.stamp.epoch,
         });
         self.learn_materials();
+        self.judge();
         if self.taken == Taken::FromTheDead {
             self.dead.clone_from(&before);
         }
@@ -208,11 +231,22 @@ impl<'e> Session<'e> {
         });
         self.lock_stores(before).await?;
         if let Some(from) = continued {
+            if from.host == engine.operator.host {
+                self.caution(format!(
+                    "the record up to entry {} lies in another journal of this host, which is not in `{}`; it goes on here in a \
+                     new one that says so",
+                    from.seq,
+                    engine.state_dir.display()
+                ));
+            }
             self.note(Body::Continued { from })?;
         }
         for place in 0..self.views.len() {
             // What a writer that was killed left lying is removed, now that nobody else writes.
-            self.store(place)?.sweep().await?;
+            let removed = self.store(place)?.sweep().await?;
+            if !removed.is_empty() {
+                self.note(Body::Swept { store: place_index(place), removed })?;
+            }
         }
         Ok(())
     }
@@ -231,25 +265,47 @@ impl<'e> Session<'e> {
             let unmoved: Change<'_> = &|_, _| Ok(());
             self.hook("take lock", Moment::Before);
             // The first time the guard is the revision alone: what was read without a lock must still be there.
-            self.swap(place, unmoved).await?;
+            self.swap(place, Duration::MAX, unmoved).await?;
             self.hook("take lock", Moment::After);
         }
         Ok(())
     }
 
     /// Gives the lock back. The stamps then say everything that this process knows.
+    ///
+    /// Somebody may write to a key's fields at this very moment; that is held against the record and kept for whoever comes
+    /// next, and the lock is given back all the same.
     pub(crate) async fn release(mut self) -> Result<(), EngineError> {
         self.note(Body::LockReleased)?;
-        self.stamp.lock = None;
+        let lock = self.stamp.lock.clone();
+        let mut attempts = 0;
+        loop {
+            self.stamp.lock = None;
+            attempts += 1;
+            match self.give_back().await {
+                Err(EngineError::Foreign { location, found }) if attempts < TAKE_ATTEMPTS => {
+                    self.caution(format!("{location} was written by somebody else just now: {found}"));
+                    self.stamp.lock.clone_from(&lock);
+                    self.look_and_compare().await?;
+                }
+                done => break done?,
+            }
+        }
+        // A write that is halted for is shown, and whatever comes of it is proven again.
+        let shown = self.machine().is_some_and(|machine| matches!(machine.halt, Some(Halt::ForeignWrite { .. })));
+        if self.touched == Touched::No || shown {
+            self.engine.remember_release(&self.views)?;
+        }
+        Ok(())
+    }
+
+    async fn give_back(&mut self) -> Result<(), EngineError> {
         self.hook("release lock", Moment::Before);
         let unmoved: Change<'_> = &|_, _| Ok(());
         for place in (0..self.views.len()).rev() {
-            self.commit(place, None, unmoved).await?;
+            self.commit(place, Owned::AsJudged, unmoved).await?;
         }
         self.hook("release lock", Moment::After);
-        if self.touched == Touched::No {
-            self.engine.remember_release(&self.views)?;
-        }
         Ok(())
     }
 
@@ -350,127 +406,11 @@ impl<'e> Session<'e> {
         )
     }
 
-    /// Writes to one store: the change, and the stamp as it is now, in one compare-and-swap.
-    ///
-    /// `expect` is what the owned fields must hold; where they hold something else, nothing is written.
-    pub(crate) async fn commit(
-        &mut self,
-        place: usize,
-        expect: Option<&WorldConfiguration>,
-        change: Change<'_>,
-    ) -> Result<(), EngineError> {
-        for _ in 0..COMMIT_ATTEMPTS {
-            self.refresh(place).await?;
-            if let Some(expected) = expect {
-                if self.touched != Touched::No {
-                    // The proof on which this write rests is as old as what somebody else has just written over.
-                    return Err(EngineError::Moved { location: self.views[place].location.clone() });
-                }
-                let found = self.fields(place);
-                if found.configuration() != Some(expected) {
-                    return Err(EngineError::Foreign {
-                        location: self.views[place].location.clone(),
-                        found: found.words(),
-                    });
-                }
-            }
-            match self.swap(place, change).await {
-                Err(EngineError::Store(StoreError::Conflict { .. })) => {}
-                done => return done,
-            }
-        }
-        let location = self.views[place].location.clone();
-        Err(StoreError::Conflict { location }.into())
-    }
-
-    /// Writes the stamp alone, into every store.
-    pub(crate) async fn commit_stamp(&mut self) -> Result<(), EngineError> {
-        let unmoved: Change<'_> = &|_, _| Ok(());
-        for place in 0..self.views.len() {
-            self.hook("write stamp", Moment::Before);
-            self.commit(place, None, unmoved).await?;
-            self.hook("write stamp", Moment::After);
-        }
-        Ok(())
-    }
-
-    /// Writes what was read last, changed, if nobody wrote since.
-    async fn swap(&mut self, place: usize, change: Change<'_>) -> Result<(), EngineError> {
-        let store = self.store(place)?;
-        self.stamp.sequence = self.stamp.sequence.saturating_add(1);
-        self.stamp.audit = self.journal.anchor();
-        let view = &self.views[place];
-        let mut document = world::copy_document(&view.document);
-        change(&mut document, &self.materials)?;
-        document.stamp = Some(
-            self.stamp
-                .encode()
-                .map_err(|error| EngineError::Stamp { location: view.location.clone(), reason: error.to_string() })?,
-        );
-        let expect = view.revision.clone();
-        let written = self.engine.with_retries(&view.location, || store.write(&document, &expect)).await;
-        match written {
-            Ok(revision) => {
-                let view = &mut self.views[place];
-                view.revision = revision;
-                view.document = document;
-                view.stamp = Some(self.stamp.clone());
-                Ok(())
-            }
-            // It may have happened. The stamp that is there now says whether it did.
-            Err(error @ StoreError::Uncertain { .. }) => {
-                let now = self.read(place).await?;
-                let ours = now
-                    .stamp
-                    .as_ref()
-                    .is_some_and(|stamp| (stamp.epoch, stamp.sequence) == (self.stamp.epoch, self.stamp.sequence));
-                let unchanged = now.revision == expect;
-                let location = now.location.clone();
-                self.views[place] = now;
-                match (ours, unchanged) {
-                    (true, _) => Ok(()),
-                    (false, true) => Err(error.into()),
-                    (false, false) => Err(StoreError::Conflict { location }.into()),
-                }
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// Reads one store again.
-    async fn refresh(&mut self, place: usize) -> Result<(), EngineError> {
-        let found = self.read(place).await?;
-        let known = &self.views[place];
-        let Some(stamp) = &found.stamp else {
-            return Err(EngineError::Superseded { rotation: self.rotation_id(), holder: None });
-        };
-        if stamp.epoch != self.stamp.epoch {
-            let holder = stamp.lock.clone().map(Box::new);
-            return Err(EngineError::Superseded { rotation: self.rotation_id(), holder });
-        }
-        let ours = known.stamp.as_ref().map(|stamp| stamp.sequence);
-        if found.revision != known.revision && Some(stamp.sequence) == ours {
-            self.touched = Touched::Yes { location: found.location.clone() };
-        }
-        // An operator elsewhere leaves requests in the stamp, under a sequence of its own.
-        self.stamp.sequence = self.stamp.sequence.max(stamp.sequence);
-        for request in &stamp.requests {
-            if !self.stamp.requests.iter().any(|known| known.id == request.id)
-                && !self.taken_requests.contains(&request.id)
-            {
-                self.stamp.requests.push(request.clone());
-            }
-        }
-        self.views[place] = found;
-        self.learn_materials();
-        Ok(())
-    }
-
-    async fn read(&self, place: usize) -> Result<StoreView, EngineError> {
+    pub(crate) async fn read(&self, place: usize) -> Result<StoreView, EngineError> {
         self.engine.read_store(place).await
     }
 
-    fn learn_materials(&mut self) {
+    pub(crate) fn learn_materials(&mut self) {
         let fingerprints = &self.engine.assembly.fingerprints;
         for view in &self.views {
             world::read_hidden(&mut self.materials, fingerprints, &view.document);
@@ -508,11 +448,13 @@ pub(crate) enum Seen {
     ToBe,
 }
 
+/// A store's place as the record has it.
+pub(crate) fn place_index(place: usize) -> StoreIndex {
+    StoreIndex(u16::try_from(place).unwrap_or(u16::MAX))
+}
+
 /// The operation that begins rotations.
 pub(crate) const ROTATE: &str = "rotate";
 
 /// How often the lock is tried for when somebody else writes at the same time.
 const TAKE_ATTEMPTS: u32 = 5;
-
-/// How often a write is based anew on what somebody else wrote meanwhile.
-const COMMIT_ATTEMPTS: u32 = 8;

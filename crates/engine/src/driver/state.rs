@@ -48,17 +48,19 @@ impl Engine {
     /// The newest state: of the stores' stamps, and of this machine's journal where it knows more of the same rotation.
     ///
     /// Where the stamps are gone (somebody removed what lay beside the key), the journal's own state is all there is.
-    pub(crate) fn reconcile(&self, views: &[StoreView]) -> Option<StampBody> {
-        let own = self.last_state();
+    ///
+    /// A journal that can't be read is no missing one: what it knows more than the stamps would be taken for not having happened.
+    pub(crate) fn reconcile(&self, views: &[StoreView]) -> Result<Option<StampBody>, EngineError> {
+        let own = self.last_state()?;
         let Some(newest) = newest_stamp(views) else {
-            return own.map(|mut own| {
+            return Ok(own.map(|mut own| {
                 own.lock = None;
                 own
-            });
+            }));
         };
         let same =
             |own: &StampBody| own.open.as_ref().map(|open| &open.id) == newest.open.as_ref().map(|open| &open.id);
-        match own {
+        Ok(match own {
             Some(mut own) if !newest.newer_than(&own) && same(&own) => {
                 own.lock.clone_from(&newest.lock);
                 own.requests.clone_from(&newest.requests);
@@ -66,16 +68,26 @@ impl Engine {
                 Some(own)
             }
             _ => Some(newest.clone()),
-        }
+        })
     }
 
     /// The last state that this machine's journal holds.
-    pub(crate) fn last_state(&self) -> Option<StampBody> {
-        let records = JournalReader::open(&self.state_dir).ok()?.records().ok()?;
-        records.into_iter().rev().find_map(|record| match record.entry.body {
-            Body::State { stamp } => serde_json::from_value(stamp).ok(),
+    fn last_state(&self) -> Result<Option<StampBody>, EngineError> {
+        let journal = match JournalReader::open(&self.state_dir) {
+            Ok(journal) => journal,
+            Err(JournalError::Absent { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let mut records = journal.records()?.into_iter().rev();
+        let stamp = records.find_map(|record| match record.entry.body {
+            Body::State { stamp } => Some(stamp),
             _ => None,
-        })
+        });
+        let location = || format!("`{}`", journal.path().display());
+        stamp
+            .map(StampBody::of)
+            .transpose()
+            .map_err(|error| EngineError::Stamp { location: location(), reason: error.to_string() })
     }
 
     pub(crate) async fn open_journal(&self) -> Result<Journal, EngineError> {
@@ -141,24 +153,32 @@ impl Engine {
         self.replace_state_file(SEEN_FILE, &bytes)
     }
 
-    /// A store that somebody wrote since this machine gave it back, and that Keyroll did not write: it carries the same stamp
+    /// Whether somebody wrote to a store since this machine gave it back, whom Keyroll does not know: it carries the same stamp
     /// at another version. On another machine, and after a crash, nobody can tell.
-    pub(crate) fn moved_since_release(&self, views: &[StoreView]) -> Result<Option<String>, EngineError> {
+    pub(crate) fn since_release(&self, views: &[StoreView]) -> Result<SinceRelease, EngineError> {
         let path = self.state_dir.join(SEEN_FILE);
         let bytes = match std::fs::read(&path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(SinceRelease::Unknown),
             Err(source) => return Err(EngineError::State { path: path.display().to_string(), what: "read", source }),
         };
         // It only adds doubt: what can't be read is what a machine knows that never had it.
         let seen: Vec<Option<Seen>> = serde_json::from_slice(&bytes).unwrap_or_default();
-        let moved = views.iter().zip(seen).find(|(view, then)| match (Seen::of(view), then) {
-            (Some(now), Some(then)) => {
-                (now.epoch, now.sequence) == (then.epoch, then.sequence) && now.revision != then.revision
+        if seen.len() != views.len() {
+            return Ok(SinceRelease::Unknown);
+        }
+        let mut since = SinceRelease::Unmoved;
+        for (view, then) in views.iter().zip(seen) {
+            match (Seen::of(view), then) {
+                (Some(now), Some(then)) if (now.epoch, now.sequence) == (then.epoch, then.sequence) => {
+                    if now.revision != then.revision {
+                        return Ok(SinceRelease::Moved { location: view.location.clone() });
+                    }
+                }
+                (_, _) => since = SinceRelease::Unknown,
             }
-            (None, _) | (_, None) => false,
-        });
-        Ok(moved.map(|(view, _)| view.location.clone()))
+        }
+        Ok(since)
     }
 
     /// Removes replacements that a killed process never put in place. Only whoever has the journal open makes any, so none
@@ -215,6 +235,17 @@ impl Seen {
         let stamp = view.stamp.as_ref()?;
         Some(Self { epoch: stamp.epoch, sequence: stamp.sequence, revision: view.revision.clone() })
     }
+}
+
+/// Whether the stores are as this machine gave them back.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum SinceRelease {
+    /// They are.
+    Unmoved,
+    /// Somebody else wrote to this one.
+    Moved { location: String },
+    /// Nobody can tell.
+    Unknown,
 }
 
 const SEEN_FILE: &str = "seen.json";

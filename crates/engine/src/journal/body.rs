@@ -148,7 +148,25 @@ pub enum Body {
         /// Until when.
         until: Timestamp,
     },
-    /// A key's material is gone from a store, and was looked for in vain.
+    /// What a writer that was killed had left in a store was removed.
+    Swept {
+        /// Which store.
+        store: StoreIndex,
+        /// What it was, by name.
+        removed: Vec<String>,
+    },
+    /// A key that is about to leave a store, or has just left it, was looked for in everything else that the store can see.
+    Searched {
+        /// Which key.
+        key: KeyMark,
+        /// Which store.
+        store: StoreIndex,
+        /// What holds it, besides the document that it leaves. A person has to remove that.
+        found: Vec<String>,
+        /// What could not be searched.
+        beyond: String,
+    },
+    /// A key's material is gone from a store. What else was found to hold it, the entry `searched` before says.
     Destroyed {
         /// Which.
         key: KeyMark,

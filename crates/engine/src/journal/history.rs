@@ -148,6 +148,10 @@ impl Builder {
                 Some(format!("the lock of `{from}` on `{host}`, whose process was dead, was taken over"))
             }
             Body::Halted { halt } => Some(super::words::halt(halt)),
+            Body::Searched { found, key, .. } if !found.is_empty() => {
+                Some(format!("{} is destroyed, and is still in {}", super::words::key(key), found.join(", ")))
+            }
+            Body::Searched { .. } => None,
             Body::Recovered { bytes } => Some(format!("a crash had torn {bytes} bytes off the record's end")),
             Body::Sealed { t0, .. } => {
                 row.closed = Some(entry.at);
@@ -167,6 +171,7 @@ impl Builder {
             | Body::Anchored { .. }
             | Body::Escrowed { .. }
             | Body::Destroyed { .. }
+            | Body::Swept { .. }
             | Body::State { .. }
             | Body::SessionsEnd { .. }
             | Body::Rebased { .. } => None,

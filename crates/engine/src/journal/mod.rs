@@ -68,6 +68,24 @@ pub enum JournalError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A store vouches for entries that are not there.
+    #[error("`{}` ends with entry {last}, and a store points at entry {seq}: its end was cut off, or an older copy was put in its place; nothing was changed; `keyroll audit verify` shows what is missing; put the file back from a backup, or move it away and keep it, then the record goes on in a new file that says so", path.display())]
+    CutOff {
+        /// Which file.
+        path: PathBuf,
+        /// The number of the entry that the store points at.
+        seq: Seq,
+        /// The number of the last entry that is there.
+        last: Seq,
+    },
+    /// A store vouches for another entry than the one that is there.
+    #[error("entry {seq} of `{}` is not the one that a store points at: it, or one before it, was changed; nothing was changed now; `keyroll audit verify` shows it; put the file back from a backup, or move it away and keep it, then the record goes on in a new file that says so", path.display())]
+    Rewritten {
+        /// Which file.
+        path: PathBuf,
+        /// The entry's number.
+        seq: Seq,
+    },
     /// The system refused.
     #[error("`{}`: can't {action}; the last entry may not be on disk, so nothing further is done", path.display())]
     Io {

@@ -57,6 +57,15 @@ pub(super) fn entry(entry: &Entry) -> String {
         Body::Recovered { bytes } => format!("dropped {bytes} bytes of a line that a crash had torn"),
         Body::Halted { halt } => self::halt(halt),
         Body::Escrowed { key, until } => format!("{} is kept until {until}", self::key(key)),
+        Body::Swept { store, removed } => {
+            format!("removed what a dead writer had left in store {}: {}", store.0, removed.join(", "))
+        }
+        Body::Searched { key, found, beyond, .. } if found.is_empty() => {
+            format!("looked for {} and found it nowhere else; not searched: {beyond}", self::key(key))
+        }
+        Body::Searched { key, found, .. } => {
+            format!("looked for {} and found it also in {}", self::key(key), found.join(", "))
+        }
         Body::Destroyed { key, store } => format!("{} is gone from store {}", self::key(key), store.0),
         Body::Sealed { active, .. } => format!("closed; {} mints", key(active)),
     }
@@ -79,7 +88,7 @@ pub(super) fn action(action: &HumanAction) -> String {
         HumanAction::ReloadLaggards => "reloaded the laggards on purpose".to_owned(),
         HumanAction::ReloadMember { member } => format!("reloaded `{member}` on purpose"),
         HumanAction::Unlock { id, holder } => format!("broke the lock of {id}, held by `{holder}`"),
-        HumanAction::AcceptLoss { sessions } => format!("accepted the loss of {sessions} sessions"),
+        HumanAction::AcceptLoss { sessions } => format!("accepted the loss of up to {sessions} sessions"),
         HumanAction::ExtendDrain { by } => format!("extended the drain by {}", period(*by)),
         HumanAction::WeakEvidence => "accepted weak evidence".to_owned(),
         HumanAction::Override { name, gives_up } => format!("used `{name}`, which gives up {gives_up}"),

@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use keyroll_rotation::Effect;
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 
@@ -20,11 +21,15 @@ pub struct Journal {
     path: PathBuf,
     file: File,
     chain: Chain,
+    /// The hash of every line, by its number.
+    hashes: Vec<EntryHash>,
     /// Where the next line begins.
     end: u64,
     /// Bytes behind `end` that a crash left.
     torn: u64,
     host: Option<String>,
+    /// The last effect that was intended, while nothing says what came of it.
+    pending: Option<(Seq, Effect)>,
     health: Health,
 }
 
@@ -64,14 +69,18 @@ impl Journal {
         file.read_to_end(&mut bytes).map_err(failed("read it"))?;
         let (lines, torn) = split(&bytes);
         let mut chain = Chain::EMPTY;
+        let mut hashes = Vec::with_capacity(lines.len());
         let mut host = None;
+        let mut pending = None;
         for (index, line) in lines.iter().enumerate() {
             let entry = chain.check(line).map_err(|fault| fault_at(&path, index, &fault))?;
             host = Some(entry.host);
+            pending = pending_after(pending, entry.seq, entry.body);
             chain.advance(line);
+            hashes.push(chain.head);
         }
         let (end, torn) = ((bytes.len() - torn.len()) as u64, torn.len() as u64);
-        Ok(Self { path, file, chain, end, torn, host, health: Health::Sound })
+        Ok(Self { path, file, chain, hashes, end, torn, host, pending, health: Health::Sound })
     }
 
     /// Appends an entry and syncs it. The hash is the new head of the chain.
@@ -90,6 +99,27 @@ impl Journal {
     pub fn anchor(&self) -> Option<Anchor> {
         let last = self.chain.next.0.checked_sub(1)?;
         Some(Anchor { journal: self.chain.first?, host: self.host.clone()?, seq: Seq(last), head: self.chain.head })
+    }
+
+    /// Whether everything that a store vouches for is still here. To be asked before the first append: what is appended behind a
+    /// loss becomes the new anchor, and then nothing outside of the file tells of the loss any more.
+    ///
+    /// A journal that knows more than the store is what a crash leaves. Another machine's journal is not this one's to answer for.
+    pub fn holds(&self, anchor: &Anchor) -> Result<(), JournalError> {
+        if self.chain.first != Some(anchor.journal) {
+            return Ok(());
+        }
+        let path = self.path.clone();
+        match usize::try_from(anchor.seq.0).ok().and_then(|seq| self.hashes.get(seq)) {
+            Some(hash) if *hash == anchor.head => Ok(()),
+            Some(_) => Err(JournalError::Rewritten { path, seq: anchor.seq }),
+            None => Err(JournalError::CutOff { path, seq: anchor.seq, last: Seq(self.chain.next.0.saturating_sub(1)) }),
+        }
+    }
+
+    /// The last effect that was intended and of which nobody has said what came: a process died in the middle of it.
+    pub fn pending(&self) -> Option<&(Seq, Effect)> {
+        self.pending.as_ref()
     }
 
     /// The number that the next entry will have, unless a recovery takes it.
@@ -135,7 +165,9 @@ impl Journal {
             return Err(JournalError::Io { path: self.path.clone(), action: "write and sync an entry", source });
         }
         self.chain.advance(&line[..line.len() - 1]);
+        self.hashes.push(self.chain.head);
         self.host = Some(entry.host);
+        self.pending = pending_after(self.pending.take(), entry.seq, entry.body);
         self.end += line.len() as u64;
         self.torn = 0;
         Ok(self.chain.head)
@@ -149,6 +181,14 @@ impl Journal {
             self.file.set_len(self.end + line.len() as u64)?;
         }
         self.file.sync_all()
+    }
+}
+
+fn pending_after(before: Option<(Seq, Effect)>, seq: Seq, body: Body) -> Option<(Seq, Effect)> {
+    match body {
+        Body::Intent { effect, .. } => Some((seq, effect)),
+        Body::Done { intent, .. } | Body::Failed { intent, .. } => before.filter(|(pending, _)| *pending != intent),
+        _ => before,
     }
 }
 

@@ -7,8 +7,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use keyroll_adapters::Timestamp;
+use keyroll_adapters::evidence::OpenedCounts;
 use keyroll_rotation::{DrainObservation, Millis};
 use serde::{Deserialize, Serialize};
+
+use crate::members::sweep::Listed;
 
 /// Readings, oldest first.
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
@@ -32,13 +35,37 @@ pub(crate) struct Reading {
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct RunReading {
-    /// Sessions opened under the outgoing key since the run started; none where the member shows no such series.
+    /// How often a session was opened under the outgoing key since the run started; none where the member shows no such series.
     pub(crate) opened: Option<u64>,
-    /// Sessions opened under the incoming key since then; asked for where nothing bounds the life of a session.
+    /// How often under the incoming key since then; asked for where nothing bounds the life of a session.
     #[serde(default)]
     pub(crate) renewed: Option<u64>,
     /// When the run started, where that is known: then its counter covers the time since.
     pub(crate) started_at: Option<Timestamp>,
+    /// Whether a run that took its place would have another name.
+    #[serde(default)]
+    pub(crate) restarts: Restarts,
+}
+
+/// Whether a restart between two readings shows.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Restarts {
+    /// Another run has another name.
+    #[default]
+    Seen,
+    /// A run that counted past the last reading before the next one looks like the run before it.
+    Unseen,
+}
+
+/// How a reading names the run that counted: by the list of members, else by what the run says of its own start.
+pub(crate) fn run_of(one: &Listed, counts: Option<&OpenedCounts>) -> (String, Restarts) {
+    let place = format!("{}/{}", one.consumer, one.member.id.0);
+    match (one.member.boot.tells_runs_apart(), counts.and_then(|counts| counts.started_at)) {
+        (true, _) => (format!("{place}/{}", one.member.boot.0), Restarts::Seen),
+        (false, Some(start)) => (format!("{place}/since-{}", start.0), Restarts::Seen),
+        (false, None) => (format!("{place}/{}", one.member.boot.0), Restarts::Unseen),
+    }
 }
 
 impl DrainBook {
@@ -80,8 +107,8 @@ impl DrainBook {
         }
     }
 
-    /// The share of what is in use that is under the incoming key already, over the same window; for sessions without an end,
-    /// of which silence proves nothing.
+    /// How often sessions were opened under each of the two keys, over the same window; for sessions without an end, of which
+    /// silence proves nothing.
     pub(crate) fn renewed(&self, since: Timestamp, window_at_least: Duration) -> DrainObservation {
         let inconclusive = |reason| DrainObservation::Inconclusive { reason };
         let Window { from, until, at_least, span } = match self.window(since, window_at_least) {
@@ -119,6 +146,21 @@ impl DrainBook {
                 _ => format!("`{first}` and {others} more show no counter for the outgoing key"),
             };
             return Err(reason);
+        }
+        let unseen: Vec<&str> = last
+            .runs
+            .iter()
+            .filter(|(_, run)| run.restarts == Restarts::Unseen)
+            .map(|(name, _)| name.as_str())
+            .collect();
+        if let Some(first) = unseen.first() {
+            let who = match unseen.len() - 1 {
+                0 => format!("`{first}` may"),
+                others => format!("`{first}` and {others} more may"),
+            };
+            return Err(format!(
+                "{who} have been restarted between two readings without anybody seeing it; {TELL_RUNS_APART}"
+            ));
         }
         let mut sum = Span::default();
         let mut best: Option<(Millis, Span)> = None;
@@ -225,6 +267,10 @@ fn between(before: &Reading, after: &Reading) -> Span {
     span
 }
 
+/// What makes the restart of a member show.
+pub(crate) const TELL_RUNS_APART: &str = "have the members export `process_start_time_seconds` beside the counter, or list them with \
+     a `command` that tells their boot ids, or say `sessions.drain: lifetime`";
+
 /// Below this, an older reading would spoil a window that is good without it.
 const CLEAN_PERMILLE: u16 = 990;
 
@@ -247,7 +293,10 @@ mod tests {
             runs: runs
                 .iter()
                 .map(|(name, opened)| {
-                    ((*name).to_owned(), RunReading { opened: *opened, renewed: None, started_at: None })
+                    (
+                        (*name).to_owned(),
+                        RunReading { opened: *opened, renewed: None, started_at: None, restarts: Restarts::Seen },
+                    )
                 })
                 .collect(),
         }
@@ -316,6 +365,17 @@ mod tests {
         }
     }
 
+    /// Restarted between the two readings, its sessions under the old key lost with the count, and as many opened since.
+    #[test]
+    fn a_run_that_nobody_can_tell_from_the_one_before_proves_nothing() {
+        let mut readings = [reading(0, &[("a/unknown", Some(5))]), reading(100, &[("a/unknown", Some(5))])];
+        for reading in &mut readings {
+            reading.runs.get_mut("a/unknown").unwrap().restarts = Restarts::Unseen;
+        }
+        let DrainObservation::Inconclusive { reason } = observe(&readings, 100) else { panic!("it passed") };
+        assert!(reason.contains("`a/unknown` may have been restarted") && reason.contains("process_start"), "{reason}");
+    }
+
     #[test]
     fn a_member_that_started_in_between_is_covered_from_its_start() {
         let mut readings = [reading(0, &[("a", Some(1))]), reading(100, &[("a", Some(1)), ("b", Some(0))])];
@@ -330,8 +390,12 @@ mod tests {
     fn the_book_stays_small_and_what_it_proves_stays_the_same() {
         let mut book = DrainBook::new("r/k1".into());
         for at in 0..500_u64 {
-            let runs = (0..1_000)
-                .map(|member| (format!("m{member}"), RunReading { opened: Some(7), renewed: None, started_at: None }));
+            let runs = (0..1_000).map(|member| {
+                (
+                    format!("m{member}"),
+                    RunReading { opened: Some(7), renewed: None, started_at: None, restarts: Restarts::Seen },
+                )
+            });
             book.push(Reading { at: Timestamp(at * 15_000), runs: runs.collect() });
         }
         assert_eq!(book.readings.len(), 50);
@@ -348,7 +412,8 @@ mod tests {
         let share = |readings: &[(u64, u64, Option<u64>)], window: u64| {
             let mut book = DrainBook::new("r/k1".into());
             for (at, opened, renewed) in readings {
-                let run = RunReading { opened: Some(*opened), renewed: *renewed, started_at: None };
+                let run =
+                    RunReading { opened: Some(*opened), renewed: *renewed, started_at: None, restarts: Restarts::Seen };
                 book.push(Reading { at: Timestamp(*at), runs: [("a".to_owned(), run)].into() });
             }
             book.renewed(Timestamp(0), Duration::from_millis(window))
@@ -381,7 +446,7 @@ mod tests {
                     let opened = uses.iter()
                         .filter(|(when, who)| *who == member && when <= at && boots(member, *when) == run)
                         .count() as u64;
-                    (format!("{member}/{run}"), RunReading { opened: Some(opened), renewed: None, started_at: None })
+                    (format!("{member}/{run}"), RunReading { opened: Some(opened), renewed: None, started_at: None, restarts: Restarts::Seen })
                 }).collect(),
             }).collect();
             if let DrainObservation::Counter { from, until, opened: 0, coverage_permille: 1000, .. } = observe(&readings, window)

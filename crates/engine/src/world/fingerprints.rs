@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Mutex;
 
 use aws_lc_rs::{hmac, rand};
-use keyroll_keyring::{Fingerprint, Part};
+use keyroll_keyring::{Fields, Fingerprint, Part, Secret};
 
 /// The cache.
 pub struct Fingerprints {
@@ -52,11 +52,30 @@ impl Fingerprints {
             context.update(&(part.material.expose().len() as u64).to_be_bytes());
             context.update(part.material.expose());
         }
-        let tag = context.sign();
-        let mut bytes = [0_u8; 32];
-        bytes.copy_from_slice(&tag.as_ref()[..32]);
-        Blinded(bytes)
+        blinded(context)
     }
+
+    /// The fields of a store, blinded, whatever they hold.
+    pub(crate) fn blind_fields(&self, fields: &Fields) -> Blinded {
+        let mut context = hmac::Context::with_key(&self.blind);
+        for (name, value) in &fields.0 {
+            context.update(&(name.0.len() as u64).to_be_bytes());
+            context.update(name.0.as_bytes());
+            // An empty field is another one than none.
+            context.update(&[u8::from(value.is_some())]);
+            let bytes = value.as_ref().map(Secret::expose).unwrap_or_default();
+            context.update(&(bytes.len() as u64).to_be_bytes());
+            context.update(bytes);
+        }
+        blinded(context)
+    }
+}
+
+fn blinded(context: hmac::Context) -> Blinded {
+    let tag = context.sign();
+    let mut bytes = [0_u8; 32];
+    bytes.copy_from_slice(&tag.as_ref()[..32]);
+    Blinded(bytes)
 }
 
 impl Default for Fingerprints {

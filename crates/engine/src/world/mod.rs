@@ -161,13 +161,16 @@ pub(crate) fn read_fields(
             Identity::Unknown(None) => Err("an unknown key that is too weak to have a fingerprint".into()),
         }
     };
-    let active = match recognise(parsed.active) {
+    // All of them are looked at, so that beside a stranger the bytes of the keys that are known are still at hand.
+    let active = recognise(parsed.active);
+    let accept_only: Vec<_> = parsed.accept_only.into_iter().map(&mut recognise).collect();
+    let active = match active {
         Ok(active) => active,
         Err(words) => return FieldsSay::Foreign(words),
     };
     let mut accept = BTreeSet::from([active]);
-    for found in parsed.accept_only {
-        match recognise(found) {
+    for found in accept_only {
+        match found {
             Ok(id) => {
                 if !accept.insert(id) {
                     return FieldsSay::Foreign(format!("{id} twice"));
@@ -177,6 +180,27 @@ pub(crate) fn read_fields(
         }
     }
     FieldsSay::Configuration(WorldConfiguration { active, accept })
+}
+
+/// The keys of the fields, each by its id or its fingerprint, so that no other keys have the same words; none where one of them
+/// has neither.
+pub(crate) fn identities(
+    profile: &Profile,
+    ledger: &Ledger,
+    materials: &Materials,
+    fingerprints: &Fingerprints,
+    fields: &Fields,
+) -> Option<String> {
+    let parsed = profile.parse(fields).ok()?;
+    let mut names = Vec::new();
+    for found in std::iter::once(parsed.active).chain(parsed.accept_only) {
+        let name = match identify(ledger, materials, fingerprints, &found.parts) {
+            Identity::Known(id) => id.to_string(),
+            Identity::Unknown(fingerprint) => fingerprint?.to_string(),
+        };
+        names.push(found.id.map_or_else(|| name.clone(), |id| format!("{id}={name}")));
+    }
+    Some(names.join(" "))
 }
 
 /// Gives keys that were there before Keyroll their ids: the last accept-only key the smallest, the active one the greatest.

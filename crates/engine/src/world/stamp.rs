@@ -81,6 +81,10 @@ pub(crate) struct OpenRotation {
     /// The revocation that it carries out. Asked again in the same words it is the same one: "old" and "new" mean other keys by then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) revoked: Option<Asked>,
+    /// While it stands still for a foreign write: which keys each store was shown to hold, where that can be told. A person
+    /// decides about these, and not about what somebody writes later.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) shown: Vec<Option<String>>,
 }
 
 /// The last rotation that was closed.
@@ -160,8 +164,11 @@ impl StampBody {
 
     /// Reads a stamp; unreadable is an error, and never "none".
     pub(crate) fn decode(stamp: &Stamp) -> Result<Self, StampError> {
-        let value: serde_json::Value =
-            serde_json::from_slice(&stamp.0).map_err(|error| StampError::Malformed(place(&error)))?;
+        Self::of(serde_json::from_slice(&stamp.0).map_err(|error| StampError::Malformed(place(&error)))?)
+    }
+
+    /// The same of what the journal holds.
+    pub(crate) fn of(value: serde_json::Value) -> Result<Self, StampError> {
         let format = value
             .get("format")
             .and_then(serde_json::Value::as_u64)

@@ -1,12 +1,13 @@
 //! What follows from rising errors: a roll that makes requests fail stands still, or goes back where the policy says so.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use keyroll_engine::{ExitKind, RotateRequest, Why};
+use keyroll_engine::{Colour, ExitKind, Notice, Observer, RotateRequest, Why};
 use keyroll_rotation::Stage;
 
 use crate::shop::{FIRST_KEY, Shop};
-use crate::words;
+use crate::{until, words};
 
 fn watching(more: &str) -> String {
     format!("  evidence: {{ errorRate: {{ threshold: 10%, over: 1500ms{more} }} }}\n")
@@ -47,6 +48,66 @@ async fn errors_that_rise_with_the_roll_let_it_stand_still_until_a_person_has_lo
     assert!(words(&outcome).contains("requests fail since"), "{}", words(&outcome));
     assert!(shop.journal().contains("of 1000 requests fail"), "the figures are in the record");
     assert_eq!(shop.minting(), [FIRST_KEY.to_owned()].into());
+    shop.quirks("web-0", |quirks| quirks.breaks_others_with_two_keys = false);
+    shop.engine(&document).resume(Why::default()).await.unwrap();
+    let outcome = shop.engine(&document).rotate(RotateRequest::default()).await.unwrap();
+    assert_eq!(outcome.exit, ExitKind::Done, "{}", words(&outcome));
+    assert_eq!(users.lost(), Vec::<String>::new());
+}
+
+/// What the engine warns of.
+#[derive(Default)]
+struct Warned(Mutex<Vec<String>>);
+
+impl Observer for Warned {
+    fn notice(&self, notice: &Notice) {
+        if let Notice::Caution { what } = notice {
+            self.0.lock().unwrap().push(what.clone());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_whose_counter_is_missing_is_named_and_does_not_count_as_free_of_errors() {
+    let (shop, document, _users) = busy_shop("").await;
+    shop.quirks("web-1", |quirks| quirks.no_metrics = true);
+    let warned = Arc::new(Warned::default());
+    let engine = shop.engine(&document).with_observer(Arc::clone(&warned) as Arc<dyn Observer>);
+    let outcome = engine.rotate(until(Stage::Accepting)).await.unwrap();
+    assert_eq!(outcome.exit, ExitKind::Waiting, "{}", words(&outcome));
+    let warned = warned.0.lock().unwrap().join("\n");
+    assert!(warned.contains("whether errors have risen is not known of everybody: `web-1`"), "{warned}");
+    let report = shop.engine(&document).verify().await.unwrap();
+    let rate = report.checks.iter().find(|check| check.name == "errors.rate").unwrap();
+    assert!(rate.colour == Colour::Unknown && rate.found.contains("web-1"), "{rate:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_probes_were_refused_before_is_no_baseline_for_what_users_meet() {
+    let (shop, document, _users) = busy_shop("").await;
+    for name in shop.names() {
+        shop.was_refused(&name, 100_000);
+    }
+    shop.quirks("web-0", |quirks| quirks.breaks_others_with_two_keys = true);
+    let outcome = shop.engine(&document).rotate(RotateRequest::default()).await.unwrap();
+    assert_eq!((outcome.exit, outcome.stage), (ExitKind::HumanMustDecide, Some(Stage::Accepting)), "{outcome:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn members_that_read_the_key_again_by_themselves_are_watched_from_the_write_on() {
+    let shop = Shop::with(2).await;
+    for name in shop.names() {
+        shop.quirks(&name, |quirks| quirks.hot = true);
+    }
+    let members = shop.addresses("web").join(", ");
+    let fleet = format!("    - {{ name: web, static: {{ members: [{members}] }} }}\n");
+    let document = shop.document(&fleet, &watching(""));
+    let users = shop.users(12);
+    tokio::time::sleep(Duration::from_millis(800)).await;
+    shop.quirks("web-0", |quirks| quirks.breaks_others_with_two_keys = true);
+    let outcome = shop.engine(&document).rotate(RotateRequest::default()).await.unwrap();
+    assert_eq!((outcome.exit, outcome.stage), (ExitKind::HumanMustDecide, Some(Stage::Accepting)), "{outcome:?}");
+    assert!(words(&outcome).contains("requests fail since"), "{}", words(&outcome));
     shop.quirks("web-0", |quirks| quirks.breaks_others_with_two_keys = false);
     shop.engine(&document).resume(Why::default()).await.unwrap();
     let outcome = shop.engine(&document).rotate(RotateRequest::default()).await.unwrap();

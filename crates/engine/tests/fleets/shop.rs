@@ -86,6 +86,8 @@ pub(crate) struct Quirks {
     pub(crate) does_not_come_back: bool,
     /// It shows no metrics.
     pub(crate) no_metrics: bool,
+    /// Its metrics do not say when it started.
+    pub(crate) hides_its_start: bool,
     /// It mints sessions under this key, whatever its file says, and opens its own.
     pub(crate) mints_under: Option<String>,
     /// Users get an error from it while its file holds more than one key; probes do not.
@@ -272,6 +274,13 @@ impl Shop {
 
     pub(crate) fn engine(&self, document: &str) -> Engine {
         self.engine_of(self.assembly(document))
+    }
+
+    /// A member has refused so many requests already, long ago.
+    pub(crate) fn was_refused(&self, name: &str, times: u64) {
+        let members = lock(&self.inner.members);
+        let member = members.iter().find(|member| member.name == name).expect("the member is there");
+        *lock(&member.run).answers.entry(401).or_default() += times;
     }
 
     /// The whole record so far.
@@ -489,7 +498,7 @@ async fn respond(inner: &Inner, method: &Method, uri: &Uri, headers: &HeaderMap,
         (&Method::GET, "/metrics") => {
             return match quirks.no_metrics {
                 true => StatusCode::NOT_FOUND.into_response(),
-                false => metrics(&mut run, quirks.opens_of_its_own).into_response(),
+                false => metrics(&mut run, &quirks).into_response(),
             };
         }
         (&Method::GET, "/ring") => return report(&run, &active).into_response(),
@@ -541,10 +550,13 @@ async fn respond(inner: &Inner, method: &Method, uri: &Uri, headers: &HeaderMap,
     response
 }
 
-fn metrics(run: &mut Run, more: u64) -> String {
-    let mut page = String::new();
+fn metrics(run: &mut Run, quirks: &Quirks) -> String {
+    let mut page = match quirks.hides_its_start {
+        true => String::new(),
+        false => format!("process_start_time_seconds {}.{:03}\n", run.started_at / 1000, run.started_at % 1000),
+    };
     for (id, opened) in &mut run.opened {
-        *opened += more;
+        *opened += quirks.opens_of_its_own;
         if let Some(key) = run.accept.iter().find(|key| key.id() == *id) {
             page.push_str(&format!("keyroll_sessions_opened_total{{key=\"{}\"}} {opened}\n", label(key)));
         }

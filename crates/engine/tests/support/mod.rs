@@ -21,7 +21,7 @@ use keyroll_adapters::fleets::{
     ReloadStyle, ReloadTarget,
 };
 use keyroll_adapters::stores::{
-    Document, HiddenKey, Revision, SecretStore, Stamp, StoreDescription, StoreError, SwapStrength, Versioned,
+    Document, HiddenKey, Residue, Revision, SecretStore, Stamp, StoreDescription, StoreError, SwapStrength, Versioned,
 };
 use keyroll_engine::config::ConfigHash;
 use keyroll_engine::{
@@ -65,6 +65,10 @@ struct State {
     warm_up: Duration,
     faults: Faults,
     now: u64,
+    /// For so long everything slept.
+    slept: u64,
+    /// So far the clock was set back, which nobody notices who counts time.
+    set_back: u64,
 }
 
 /// What goes wrong.
@@ -74,6 +78,14 @@ pub(crate) struct Faults {
     pub(crate) lose_answers: u32,
     /// The next so many calls fail for a moment.
     pub(crate) unavailable: u32,
+    /// The next so many listings of the members fail for a moment.
+    pub(crate) unlistable: u32,
+    /// The next so many writes fail for a moment.
+    pub(crate) fail_writes: u32,
+    /// What a writer that died has left in the stores' folder.
+    pub(crate) lying_about: Vec<String>,
+    /// Copies of every key that nobody has told Keyroll of.
+    pub(crate) copies: Vec<String>,
     /// This member does not come back from its next reload.
     pub(crate) does_not_come_back: Option<String>,
     /// Members keep their old key however often they are reloaded.
@@ -143,6 +155,8 @@ impl World {
                 warm_up: Duration::ZERO,
                 faults: Faults::default(),
                 now: START,
+                slept: 0,
+                set_back: 0,
             }),
             fingerprints: shared_fingerprints(),
             profile,
@@ -156,7 +170,7 @@ impl World {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        state.now = START + u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(0);
+        state.now = START + u64::try_from(self.epoch.elapsed().as_millis()).unwrap_or(0) + state.slept - state.set_back;
         state
     }
 
@@ -183,6 +197,16 @@ impl World {
 
     pub(crate) fn set_stale(&self, stale: Duration) {
         self.lock().stale = stale;
+    }
+
+    /// The machine sleeps, and everything with it.
+    pub(crate) fn sleep(&self, span: u64) {
+        self.lock().slept += span;
+    }
+
+    /// Somebody sets the clock back.
+    pub(crate) fn set_clock_back(&self, span: u64) {
+        self.lock().set_back += span;
     }
 
     pub(crate) fn set_warm_up(&self, warm_up: Duration) {
@@ -331,6 +355,11 @@ impl World {
         self.lock().members.iter().any(|member| member.accept.iter().any(|accepted| accepted == key))
     }
 
+    /// Whether every member accepts this key.
+    pub(crate) fn accepted_everywhere(&self, key: &[u8]) -> bool {
+        self.lock().members.iter().all(|member| member.accept.iter().any(|accepted| accepted == key))
+    }
+
     pub(crate) fn assembly(self: &Arc<Self>) -> Assembly {
         let stores = self.lock().stores.len();
         Assembly {
@@ -389,6 +418,17 @@ impl World {
         }))
     }
 
+    /// An engine in whose world something happens at a point, such as `closing/before close store 0`.
+    pub(crate) fn meanwhile(
+        self: &Arc<Self>,
+        state_dir: &std::path::Path,
+        point: &'static str,
+        act: impl FnOnce(&World) + Send + 'static,
+    ) -> Engine {
+        let browsing = Browsing { world: Arc::clone(self), points: AtomicUsize::new(0), crash_at: None };
+        self.engine(state_dir).with_hooks(Arc::new(Meanwhile { browsing, point, act: Mutex::new(Some(Box::new(act))) }))
+    }
+
     fn start(&self, state: &mut State, name: &str) -> SimMember {
         state.boots += 1;
         let now = state.now;
@@ -444,7 +484,7 @@ impl Clock for SimClock {
     }
 
     fn boottime(&self) -> Duration {
-        self.world.epoch.elapsed()
+        self.world.epoch.elapsed() + Duration::from_millis(self.world.lock().slept)
     }
 
     async fn sleep(&self, span: Duration) {
@@ -506,6 +546,10 @@ impl SecretStore for SimStore {
         let mut state = self.world.lock();
         let now = state.now;
         let state = &mut *state;
+        if state.faults.fail_writes > 0 {
+            state.faults.fail_writes -= 1;
+            return Err(StoreError::Unavailable { location: self.location(), source: "no route".into() });
+        }
         let stored = &mut state.stores[self.place];
         if expect.0 != stored.revision.to_string() {
             return Err(StoreError::Conflict { location: self.location() });
@@ -539,8 +583,21 @@ impl SecretStore for SimStore {
         Ok(Timestamp(self.world.lock().now))
     }
 
-    async fn sweep(&self) -> Result<(), StoreError> {
-        Ok(())
+    async fn sweep(&self) -> Result<Vec<String>, StoreError> {
+        Ok(std::mem::take(&mut self.world.lock().faults.lying_about))
+    }
+
+    async fn residue(&self, material: &[&Secret]) -> Result<Residue, StoreError> {
+        let state = self.world.lock();
+        let stored = &state.stores[self.place];
+        let hidden = stored.pending.iter().chain(&stored.escrow).flat_map(|hidden| &hidden.parts);
+        let here = hidden.map(|(_, bytes)| bytes).chain(stored.fields.values());
+        let document: Vec<_> = here
+            .filter(|bytes| material.iter().any(|secret| secret.expose() == bytes.as_slice()))
+            .map(|_| self.location())
+            .collect();
+        let found = document.iter().chain(&state.faults.copies).cloned().collect();
+        Ok(Residue { searched: vec![self.location()], found, document, beyond: "backups".into() })
     }
 }
 
@@ -560,7 +617,11 @@ impl Fleet for SimFleet {
     }
 
     async fn members(&self) -> Result<Vec<Member>, FleetError> {
-        let state = self.world.lock();
+        let mut state = self.world.lock();
+        if state.faults.unlistable > 0 {
+            state.faults.unlistable -= 1;
+            return Err(FleetError::Unavailable { location: "sim".into(), source: "no route".into() });
+        }
         Ok(state.members.iter().map(|member| listed(member, state.now)).collect())
     }
 
@@ -654,7 +715,7 @@ impl DrainWitness for SimCounters {
                 Some((label, found.opened.get(key).copied().unwrap_or(0)))
             })
             .collect();
-        Ok(Some(OpenedCounts { at: Timestamp(state.now), boot: member.boot.clone(), by_label }))
+        Ok(Some(OpenedCounts { at: Timestamp(state.now), boot: member.boot.clone(), started_at: None, by_label }))
     }
 }
 
@@ -672,6 +733,27 @@ impl Hooks for Browsing {
         if self.crash_at == Some(number) {
             std::panic::panic_any(Killed(point.to_string()));
         }
+    }
+}
+
+/// Lets something happen in the world at a point, the first time that the driver comes to it.
+pub(crate) struct Meanwhile {
+    browsing: Browsing,
+    point: &'static str,
+    act: Mutex<Option<Act>>,
+}
+
+type Act = Box<dyn FnOnce(&World) + Send>;
+
+impl Hooks for Meanwhile {
+    fn at(&self, point: &CrashPoint) {
+        if point.to_string() == self.point {
+            let act = self.act.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+            if let Some(act) = act {
+                act(&self.browsing.world);
+            }
+        }
+        self.browsing.at(point);
     }
 }
 

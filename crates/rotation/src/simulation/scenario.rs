@@ -233,9 +233,8 @@ impl Scenario {
             max_lifetime: (!sliding).then_some(lifetime),
             idle_lifetime: sliding.then_some(idle),
             leeway: Millis(500 * prng.below(4)),
-            drain: match prng.below(3) {
+            drain: match prng.below(2) {
                 0 if !sliding => DrainRule::Lifetime,
-                1 if !sliding => DrainRule::Rows,
                 _ => DrainRule::Counter,
             },
             drain_limit: sliding.then_some(Millis(600_000)),

@@ -1,15 +1,16 @@
 //! What follows when the stores are read: all as expected, a write that is found done, or a foreign hand.
 //!
-//! A foreign write is shown and never mended in silence (I12). Even when it was undone, what had been proven is proven
-//! again, because a member may have read what stood there in between.
+//! A foreign write is shown and never mended in silence (I12). Even when it was undone, members are reloaded and what had
+//! been proven is proven again, because a member may have read what stood there in between; and it may have minted under
+//! the outgoing key, so the drain begins anew.
 
 use std::collections::BTreeSet;
 
 use keyroll_keyring::KeyId;
 
 use crate::{
-    Abandoned, Direction, Halt, Illegal, Millis, Mode, Permit, Rotation, Stage, Step, StoreIndex, Trust,
-    WorldConfiguration,
+    Abandoned, Direction, Halt, Illegal, Millis, Mode, Permit, ReloadNeed, ReloadScope, Rotation, Stage, Step,
+    StoreIndex, Trust, WorldConfiguration,
 };
 
 impl Rotation {
@@ -41,15 +42,20 @@ impl Rotation {
         }
         if disturbed {
             self.halt = None;
-            self.prove_again(at);
+            self.prove_again(Intrusion::Seen, at);
         }
         Ok(())
     }
 
     /// The world is as expected again after a foreign hand was in it. A change and its undoing can't be told from no
-    /// change, but a member may have read what stood there in between; so what was proven is proven again.
-    pub(super) fn prove_again(&mut self, at: Millis) {
+    /// change, but a member may have read what stood there in between; so what was proven is proven again, and since
+    /// that member may have minted under the outgoing key, the drain begins anew, even where the key had left already.
+    pub(super) fn prove_again(&mut self, intrusion: Intrusion, at: Millis) {
         if self.abandoned == Abandoned::InSightOfForeignWrite {
+            return;
+        }
+        if self.stage == Stage::Escrow && intrusion == Intrusion::Possible {
+            // The rotation is over; a neighbour that is edited in the days after it does not begin it again.
             return;
         }
         self.written_at = Some(at);
@@ -58,26 +64,56 @@ impl Rotation {
         self.swept_at = None;
         self.stage_reloads = 0;
         match self.stage {
-            Stage::Planned | Stage::Staged | Stage::Escrow | Stage::Finished => {}
+            Stage::Planned | Stage::Staged | Stage::Finished => return,
             Stage::Accepting | Stage::Withdrawing => self.step_again(Permit::Free),
+            // Where nobody's active key changes, the write only has a key accepted (again); members can't show that before.
+            Stage::Promoting if self.mints_everywhere(self.incoming) => self.step_again(Permit::Free),
             Stage::Promoting => self.step_again(Permit::Needed),
             Stage::Draining => self.void_t0(),
-            Stage::Retiring if self.none_retired() => self.void_t0(),
-            Stage::Retiring => self.step_again(Permit::Needed),
+            Stage::Retiring => self.drain_again(),
             Stage::CuttingOver => {
                 let begun = self.permit == Permit::Free;
                 self.step_again(if begun { Permit::Free } else { Permit::Needed });
             }
-            Stage::Closing if self.destroyed.contains(&self.incoming) => {}
-            Stage::Closing => match (self.mode, self.direction) {
-                (Mode::Staged, _) if !self.none_retired() => self.enter(Stage::Retiring, Permit::Needed),
+            Stage::Closing if self.destroyed.contains(&self.incoming) => {
+                // Withdrawn. The candidate is gone; who mints, and who accepts what is left, is asked again.
+                self.enter(Stage::Withdrawing, Permit::Free);
+                self.step = Step::Gate;
+            }
+            Stage::Closing | Stage::Escrow => match (self.mode, self.direction) {
+                (Mode::Staged, _) if !self.none_retired() => self.drain_again(),
                 (Mode::Cutover | Mode::Accelerated | Mode::HardCutover, _) if !self.none_retired() => {
                     self.enter(Stage::CuttingOver, Permit::Free);
                 }
                 (Mode::Standby, Direction::Forward) => self.enter(Stage::Accepting, Permit::Free),
-                (Mode::Staged | Mode::Cutover | Mode::Accelerated | Mode::HardCutover | Mode::Standby, _) => {}
+                // Nothing had been written, so nothing had been proven.
+                (Mode::Staged | Mode::Cutover | Mode::Accelerated | Mode::HardCutover | Mode::Standby, _) => return,
             },
         }
+        // The stage's write reloads everybody. Where it is done already, or rests on a gate that a member with somebody
+        // else's configuration can't pass, nothing else would.
+        let waits_for_write = !self.lacking().is_empty() && self.permit == Permit::Free;
+        if intrusion == Intrusion::Seen && self.settings.reload == ReloadNeed::Needed && !waits_for_write {
+            self.reload(ReloadScope::All);
+        }
+    }
+
+    /// The outgoing key is trusted again, everywhere, before its drain begins anew: a member that read somebody else's
+    /// configuration may have minted under it after T0. A key that must not return is only proven to be gone.
+    fn drain_again(&mut self) {
+        if self.compromised.contains(&self.outgoing) || self.destroyed.contains(&self.outgoing) {
+            self.enter(Stage::Retiring, Permit::Needed);
+        } else if self.none_retired() {
+            self.void_t0();
+        } else {
+            self.closed_at = None;
+            self.forget_drain();
+            self.enter(Stage::Promoting, Permit::Free);
+        }
+    }
+
+    pub(super) fn mints_everywhere(&self, key: KeyId) -> bool {
+        self.stores.iter().all(|store| store.active == key)
     }
 
     pub(super) fn step_again(&mut self, permit: Permit) {
@@ -99,7 +135,7 @@ impl Rotation {
         if found == self.stores {
             // It was put back before anybody decided.
             self.halt = None;
-            self.prove_again(at);
+            self.prove_again(Intrusion::Seen, at);
             return Ok(());
         }
         if let Some(gone) = [self.incoming, self.outgoing].iter().find(|key| self.destroyed.contains(key)) {
@@ -157,4 +193,13 @@ impl Rotation {
         self.enter(stage, permit);
         Ok(())
     }
+}
+
+/// What is known of a foreign hand whose work is gone again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Intrusion {
+    /// Somebody else's configuration stood in a store.
+    Seen,
+    /// A store's version moved; it may have been a neighbour's edit.
+    Possible,
 }

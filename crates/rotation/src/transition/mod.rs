@@ -4,12 +4,14 @@
 //! the same stages and gates carry it there. Only where the candidate never minted is there a shorter way.
 
 use crate::gate::EvidenceRule;
-use crate::{Applied, DrainSeen, Event, Halt, Illegal, Permit, ReloadScope, Rotation, Stage, Step};
+use crate::{Applied, DrainSeen, Event, Halt, Illegal, Permit, ReloadNeed, ReloadScope, Rotation, Stage, Step};
 
 mod foreign;
 mod revocation;
 mod rollback;
 mod stages;
+
+use foreign::Intrusion;
 
 impl Rotation {
     /// Takes what happened. The state is unchanged where the event does not fit it.
@@ -54,6 +56,10 @@ impl Rotation {
             (Event::ReloadStopped { member }, Accepting | Promoting | Retiring | Withdrawing | CuttingOver) => {
                 match self.step {
                     Step::Reload { .. } => to.halt = Some(Halt::ReloadStopped { member: *member }),
+                    // Members took it up by themselves, and requests fail since.
+                    Step::Gate if self.settings.reload == ReloadNeed::HotReload && member.is_none() => {
+                        to.halt = Some(Halt::ReloadStopped { member: None });
+                    }
                     Step::Act | Step::Write | Step::Gate => return illegal(),
                 }
             }
@@ -129,7 +135,7 @@ impl Rotation {
                 Event::Disturbed { at },
                 Planned | Staged | Accepting | Promoting | Draining | Retiring | Closing | Escrow | Withdrawing
                 | CuttingOver,
-            ) => to.prove_again(*at),
+            ) => to.prove_again(Intrusion::Possible, *at),
             (Event::Disturbed { .. }, Finished) => return illegal(),
 
             (

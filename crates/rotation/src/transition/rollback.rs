@@ -2,8 +2,6 @@
 //!
 //! With several stores the rotation goes back from the stage that any of them may have reached.
 
-use keyroll_keyring::KeyId;
-
 use crate::{Abandoned, Candidate, Direction, Event, Halt, Illegal, Mode, Permit, Rotation, Stage, Trust};
 
 impl Rotation {
@@ -42,11 +40,10 @@ impl Rotation {
                 | Stage::CuttingOver,
             ) => {
                 self.exchange();
-                let mints = |key: KeyId| self.stores.iter().all(|store| store.active == key);
-                if self.trust == Trust::BothEverywhere || mints(self.incoming) {
+                if self.trust == Trust::BothEverywhere || self.mints_everywhere(self.incoming) {
                     // Everybody accepts both, or nobody has to change: promoted back at once.
                     self.promote(Permit::Free);
-                } else if mints(self.outgoing) {
+                } else if self.mints_everywhere(self.outgoing) {
                     // Some members may reject the old key: it is trusted everywhere before anybody mints under it.
                     self.enter(Stage::Accepting, Permit::Free);
                 } else {
@@ -72,7 +69,7 @@ impl Rotation {
     }
 
     pub(super) fn none_cut_over(&self) -> bool {
-        self.stores.iter().all(|store| store.active == self.outgoing)
+        self.mints_everywhere(self.outgoing)
     }
 
     pub(super) fn exchange(&mut self) {

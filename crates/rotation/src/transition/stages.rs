@@ -125,6 +125,9 @@ impl Rotation {
             (Stage::Accepting, Mode::Standby) => self.enter(Stage::Closing, Permit::Free),
             (Stage::Promoting, _) => self.enter(Stage::Draining, Permit::Passed { at }),
             (Stage::Retiring | Stage::CuttingOver, _) => self.enter(Stage::Closing, Permit::Free),
+            (Stage::Withdrawing, _) if self.destroyed.contains(&self.incoming) => {
+                self.enter(Stage::Closing, Permit::Free);
+            }
             (Stage::Withdrawing, _) => self.step = Step::Act,
             (
                 Stage::Planned | Stage::Staged | Stage::Draining | Stage::Closing | Stage::Escrow | Stage::Finished,

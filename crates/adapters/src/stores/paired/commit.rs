@@ -45,19 +45,23 @@ impl<S: Syntax> Paired<S> {
     }
 
     /// Settles what a writer that died left in flight, and removes its replacements.
-    pub(super) fn sweep_now(&self) -> Result<(), StoreError> {
+    pub(super) fn sweep_now(&self) -> Result<Vec<String>, StoreError> {
         let target = self.target()?;
         let loaded = self.load(&target)?;
         if loaded.next().is_none() && self.temporaries(&target)?.is_empty() {
             // Nothing to do, and so nothing to lock: a folder that can't be written is swept as well as any other.
-            return Ok(());
+            return Ok(Vec::new());
         }
         let _lock = self.lock(&target)?;
         let loaded = self.load(&target)?;
+        let mut removed: Vec<_> = self.temporaries(&target)?;
         if loaded.next().is_some() {
             self.settle(&target, &loaded)?;
         }
-        self.remove(&target, &self.temporaries(&target)?).map_err(|err| self.unwritable(err))
+        let left = self.temporaries(&target)?;
+        self.remove(&target, &left).map_err(|err| self.unwritable(err))?;
+        removed.retain(|name| left.contains(name));
+        Ok(removed.iter().map(|name| target.folder.path.join(name).display().to_string()).collect())
     }
 
     /// The new content of the application's file, read back before it is believed.

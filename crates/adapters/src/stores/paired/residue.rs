@@ -23,6 +23,9 @@ impl<S: Syntax> Paired<S> {
                 Ok(snapshot) => {
                     if needles.iter().any(|needle| contains(snapshot.bytes.expose(), needle)) {
                         residue.found.push(path.clone());
+                        if name == target.name || name == target.hidden() {
+                            residue.document.push(path.clone());
+                        }
                     }
                     residue.searched.push(path);
                 }

@@ -214,7 +214,6 @@ impl World {
         let live = self.sessions.iter().filter(|session| session.key == key && session.ends.0 < u64::MAX).count();
         let live = u64::try_from(live).unwrap_or(u64::MAX);
         match self.rotation.settings.drain {
-            DrainRule::Rows => DrainObservation::Rows { remaining: live },
             DrainRule::Lifetime | DrainRule::Counter => {
                 let window = self.rotation.settings.idle_lifetime.unwrap_or(scenario.tick);
                 let from = Millis(self.now.0.saturating_sub(window.0)).max(since);

@@ -429,11 +429,7 @@ impl World {
             return None;
         }
         match &self.rotation.drain_seen.as_ref()?.observation {
-            DrainObservation::Counter { opened: remaining, .. } | DrainObservation::Rows { remaining }
-                if *remaining > 0 =>
-            {
-                Some(*remaining)
-            }
+            DrainObservation::Counter { opened, .. } if *opened > 0 => Some(*opened),
             _ => None,
         }
     }

@@ -77,12 +77,12 @@ impl World {
             rotation.unproven.clear();
         }
         // What the drain showed matters only as far as it ended it; when it was seen only for pacing.
-        rotation.drained = rotation.drained.as_ref().map(|_| DrainObservation::Rows { remaining: 0 });
+        rotation.drained = rotation.drained.as_ref().map(|_| DrainObservation::LifetimeElapsed { at: floor });
         if !draining {
             rotation.drain_seen = None;
         }
         if let Some(seen) = &mut rotation.drain_seen {
-            seen.observation = DrainObservation::Rows { remaining: 0 };
+            seen.observation = DrainObservation::Inconclusive { reason: String::new() };
             seen.at = shift(seen.at);
         }
     }

@@ -32,7 +32,7 @@ async fn a_crash_at_any_call_leaves_the_document_before_or_after() {
 
             // Nobody needs to sweep before the next write.
             let mut next = scene.store().read().await.unwrap();
-            assert_eq!(scene.store().sweep().await.map_err(|err| err.to_string()), Ok(()));
+            assert_eq!(scene.store().sweep().await.map(drop).map_err(|err| err.to_string()), Ok(()));
             assert_eq!(scene.observed().await, found, "{way:?}: a sweep has changed the document");
             assert_eq!(scene.temporaries(), Vec::<String>::new(), "{way:?}: stopped before {:?}", calls.get(at));
             next = scene.store().read().await.unwrap_or(next);
