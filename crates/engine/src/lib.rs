@@ -12,6 +12,7 @@ mod engine;
 mod error;
 pub mod journal;
 pub mod lint;
+mod meaning;
 mod members;
 mod outcome;
 mod report;

@@ -11,12 +11,11 @@ use keyroll_rotation::plan::ClientImpact;
 use keyroll_rotation::{Mode, WorldConfiguration};
 use serde::{Deserialize, Serialize};
 
-use crate::answers::plan::clients_notice;
 use crate::clock::calendar;
-use crate::driver::drive::old_and_new;
-use crate::driver::effects::opened_by;
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::meaning::{clients_notice, old_and_new};
+use crate::members::drain::opened_by;
 use crate::members::sweep::{self, Listed};
 use crate::report::SCHEMA_VERSION;
 use crate::request::{Compromised, RevokeRequest, StoreLeak};

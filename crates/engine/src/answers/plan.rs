@@ -4,16 +4,16 @@
 
 use keyroll_adapters::fleets::ReloadStyle;
 use keyroll_keyring::KeyId;
-use keyroll_rotation::plan::{ClientImpact, Plan, Planned, PlannedLeaving, WaitsFor};
+use keyroll_rotation::plan::{Plan, Planned, PlannedLeaving, WaitsFor};
 use keyroll_rotation::{DrainRule, Millis, Mode, Stage};
 use serde::{Deserialize, Serialize};
 
 use crate::answers::affected::{KeySessions, ending};
 use crate::answers::preflight::Sighting;
 use crate::clock::{calendar, millis};
-use crate::driver::effects::gate_demand;
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::meaning::{clients_notice, gate_demand};
 use crate::members::sweep;
 use crate::report::SCHEMA_VERSION;
 use crate::world::{self, FieldsSay, StoreView};
@@ -251,23 +251,6 @@ pub(crate) struct About {
     pub(crate) new: KeyId,
     /// How many members are listed now.
     pub(crate) members: usize,
-}
-
-/// What clients will notice.
-pub(crate) fn clients_notice(impact: ClientImpact, old: &str) -> String {
-    match impact {
-        ClientImpact::Nothing => "nothing: no session ends, and nobody logs in again".to_owned(),
-        ClientImpact::UnrenewedEnd { permille } => format!(
-            "nothing, but for sessions that are not re-issued when the drain's limit is reached: at most {permille} of 1000 visits"
-        ),
-        ClientImpact::AllEnd => {
-            format!("every session under {old} ends; during the roll, a login may have to be repeated")
-        }
-        ClientImpact::OldEnd => format!(
-            "every session under {old} ends at the second write; new ones are accepted everywhere from their first moment"
-        ),
-        _ => "unknown".to_owned(),
-    }
 }
 
 fn hash(lines: &[String]) -> String {

@@ -6,11 +6,11 @@ use keyroll_rotation::{Halt, Next, Rotation, Stage, Step, Trust};
 
 use crate::answers::explain::Names;
 use crate::clock::{calendar, millis, spoken};
-use crate::driver::conclusion::goes_on;
 use crate::driver::session::Session;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::journal::Anchor;
+use crate::meaning::goes_on;
 use crate::report::{
     KeyStatus, MemberStatus, NaysayerReport, Notice, Reach, RotationStatus, SCHEMA_VERSION, Status, StatusSource,
     StoreStatus, WaitReport, Who,

@@ -1,13 +1,14 @@
 //! How a command ends: the lock is given back, and what the loop stopped for becomes an exit code and a sentence.
 
 use keyroll_keyring::KeyId;
-use keyroll_rotation::{Direction, Mode, Rotation, Stage};
+use keyroll_rotation::{Direction, Mode, Stage};
 
 use crate::clock::{calendar, millis, spoken};
 use crate::driver::drive::Stop;
 use crate::driver::fitting::stands_at_the_end_of;
 use crate::driver::session::Session;
 use crate::error::EngineError;
+use crate::meaning::{goes_on, is_emergency};
 use crate::outcome::{ExitKind, Outcome};
 use crate::report::{KeyRejected, NaysayerReport, WaitReport, Who};
 
@@ -207,16 +208,4 @@ impl Session<'_> {
              {impact} The old key opens nothing any more. Nobody has to change a password for this reason alone."
         ))
     }
-}
-
-/// A closed rotation is not driven any more; what is left of it is the end of its escrow.
-pub(crate) fn goes_on(machine: &Rotation) -> &'static str {
-    match machine.stage {
-        Stage::Escrow => "keyroll complete",
-        _ => "keyroll rotate",
-    }
-}
-
-pub(crate) fn is_emergency(mode: Mode) -> bool {
-    matches!(mode, Mode::Accelerated | Mode::HardCutover)
 }

@@ -16,10 +16,10 @@ use tracing::Instrument as _;
 
 use crate::assembly::Standby;
 use crate::clock::calendar;
-use crate::driver::conclusion::is_emergency;
 use crate::driver::session::{Ended, Session};
 use crate::error::{EngineError, error_chain};
 use crate::journal::{Body, HumanAction};
+use crate::meaning::{is_emergency, old_and_new};
 use crate::members::sweep;
 use crate::report::{Notice, Resumed, WaitReport};
 use crate::request::{Compromised, Lock, Patience, StoreLeak};
@@ -461,19 +461,6 @@ enum Watched {
     Same,
     /// The rotation is in another stage now.
     Changed,
-}
-
-/// The keys that a person means by "old" and "new".
-pub(crate) fn old_and_new(machine: &Rotation) -> (KeyId, KeyId) {
-    // Once it is closed, the key "in use" is the one that came. A rollback exchanged the two, unless the candidate was only withdrawn.
-    let exchanged = match machine.direction {
-        Direction::Forward => machine.stage == Stage::Escrow,
-        Direction::Back => machine.promotion_attempted,
-    };
-    match exchanged {
-        true => (machine.incoming, machine.outgoing),
-        false => (machine.outgoing, machine.incoming),
-    }
 }
 
 /// Whether `stage` lies behind `until` on the way forward.

@@ -5,8 +5,6 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use keyroll_adapters::Timestamp;
-use keyroll_adapters::evidence::OpenedCounts;
-use keyroll_adapters::fleets::Member;
 use keyroll_adapters::stores::Document;
 use keyroll_keyring::{KeyId, KeyState};
 use keyroll_rotation::gate::Gate;
@@ -19,7 +17,8 @@ use crate::driver::hooks::Moment;
 use crate::driver::session::{Seen, Session};
 use crate::error::{EngineError, error_chain};
 use crate::journal::{Body, Completion};
-use crate::members::drain::{DrainBook, Reading, RunReading, run_of};
+use crate::meaning::gate_demand;
+use crate::members::drain::{DrainBook, Reading, RunReading, opened_by, run_of};
 use crate::world::stamp::{KnownKey, Minted};
 use crate::world::{self, Identity, Materials};
 
@@ -407,31 +406,6 @@ pub(crate) fn effect_name(effect: &Effect) -> String {
         Effect::DiscardCandidate { key } => format!("discard {key}"),
         _ => "do what this release does not know".into(),
     }
-}
-
-/// How many sessions this run of the member opened under a key, which it names by fingerprint or by id.
-pub(crate) fn opened_by(counts: &OpenedCounts, member: &Member, key: KeyId, label: Option<&str>) -> Option<u64> {
-    if counts.boot != member.boot {
-        return None;
-    }
-    let series = counts.by_label.iter().find(|(name, _)| Some(name.as_str()) == label || *name == key.to_string());
-    series.map(|(_, count)| *count)
-}
-
-/// What a gate demands of every member, as it follows "whether" and a colon.
-pub(crate) fn gate_demand(gate: &Gate) -> String {
-    let list = |keys: &BTreeSet<KeyId>| keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
-    let mut demands = Vec::new();
-    if !gate.rejects.is_empty() {
-        demands.push(format!("rejects {}", list(&gate.rejects)));
-    }
-    if !gate.accepts.is_empty() {
-        demands.push(format!("accepts {}", list(&gate.accepts)));
-    }
-    if let Some(key) = gate.mints {
-        demands.push(format!("mints under {key}"));
-    }
-    format!("every member {}", demands.join(", "))
 }
 
 const DRAIN_FILE: &str = "drain.json";

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use keyroll_keyring::{Key, KeyId, KeyState, Secret};
-use keyroll_rotation::{Candidate, Direction, Millis, Mode, Opening, Rotation, WorldConfiguration};
+use keyroll_rotation::{Candidate, Millis, Mode, Opening, Rotation, WorldConfiguration};
 
 use crate::clock::calendar;
 use crate::driver::commit::{Change, Owned};
@@ -15,6 +15,7 @@ use crate::driver::session::Session;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::journal::{Body, HumanAction, Why};
+use crate::meaning::going_back_onto;
 use crate::report::{Notice, Resumed};
 use crate::request::{Compromised, RevokeRequest, StoreLeak};
 use crate::world;
@@ -230,16 +231,6 @@ impl Session<'_> {
                 .is_some_and(|there| fingerprints.blind(there.parts()) == fingerprints.blind(key.parts())),
         };
         Ok(same.then_some(key))
-    }
-}
-
-/// The key that the rotation began with, whichever way it goes now.
-pub(crate) fn going_back_onto(machine: &Rotation) -> KeyId {
-    match machine.direction {
-        Direction::Forward => machine.outgoing,
-        // Once it goes back, the roles are exchanged; a candidate that is only withdrawn never had the other's role.
-        Direction::Back if machine.promotion_attempted => machine.incoming,
-        Direction::Back => machine.outgoing,
     }
 }
 

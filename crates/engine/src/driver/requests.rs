@@ -9,12 +9,12 @@ use keyroll_rotation::{Direction, Event, Mode, Stage};
 use crate::clock::{calendar, millis};
 use crate::driver::conclusion::Expected;
 use crate::driver::drive::{Goal, Stop};
-use crate::driver::opening::going_back_onto;
 use crate::driver::session::{ROTATE, Session, Taken};
 use crate::driver::window::Admission;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::journal::{Body, HumanAction, Journal, JournalError, Why};
+use crate::meaning::going_back_onto;
 use crate::outcome::{ExitKind, Outcome};
 use crate::request::Lock;
 use crate::request::{

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use keyroll_adapters::Timestamp;
 use keyroll_adapters::evidence::OpenedCounts;
+use keyroll_adapters::fleets::Member;
+use keyroll_keyring::KeyId;
 use keyroll_rotation::{DrainObservation, Millis};
 use serde::{Deserialize, Serialize};
 
@@ -229,6 +231,15 @@ impl Span {
         }
         u16::try_from(self.covered_millis * 1000 / self.member_millis).unwrap_or(1000)
     }
+}
+
+/// How many sessions this run of the member opened under a key, which it names by fingerprint or by id.
+pub(crate) fn opened_by(counts: &OpenedCounts, member: &Member, key: KeyId, label: Option<&str>) -> Option<u64> {
+    if counts.boot != member.boot {
+        return None;
+    }
+    let series = counts.by_label.iter().find(|(name, _)| Some(name.as_str()) == label || *name == key.to_string());
+    series.map(|(_, count)| *count)
 }
 
 fn between(before: &Reading, after: &Reading) -> Span {

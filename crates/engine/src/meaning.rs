@@ -1,0 +1,79 @@
+//! What a rotation's state means to a person: which key is "old", which command goes on, what a gate asks, what clients notice.
+//!
+//! Pure: whoever answers and whoever drives say the same, because they ask here.
+
+use std::collections::BTreeSet;
+
+use keyroll_keyring::KeyId;
+use keyroll_rotation::gate::Gate;
+use keyroll_rotation::plan::ClientImpact;
+use keyroll_rotation::{Direction, Mode, Rotation, Stage};
+
+/// The keys that a person means by "old" and "new".
+pub(crate) fn old_and_new(machine: &Rotation) -> (KeyId, KeyId) {
+    // Once it is closed, the key "in use" is the one that came. A rollback exchanged the two, unless the candidate was only withdrawn.
+    let exchanged = match machine.direction {
+        Direction::Forward => machine.stage == Stage::Escrow,
+        Direction::Back => machine.promotion_attempted,
+    };
+    match exchanged {
+        true => (machine.incoming, machine.outgoing),
+        false => (machine.outgoing, machine.incoming),
+    }
+}
+
+/// The key that the rotation began with, whichever way it goes now.
+pub(crate) fn going_back_onto(machine: &Rotation) -> KeyId {
+    match machine.direction {
+        Direction::Forward => machine.outgoing,
+        // Once it goes back, the roles are exchanged; a candidate that is only withdrawn never had the other's role.
+        Direction::Back if machine.promotion_attempted => machine.incoming,
+        Direction::Back => machine.outgoing,
+    }
+}
+
+/// A closed rotation is not driven any more; what is left of it is the end of its escrow.
+pub(crate) fn goes_on(machine: &Rotation) -> &'static str {
+    match machine.stage {
+        Stage::Escrow => "keyroll complete",
+        _ => "keyroll rotate",
+    }
+}
+
+/// What a gate demands of every member, as it follows "whether" and a colon.
+pub(crate) fn gate_demand(gate: &Gate) -> String {
+    let list = |keys: &BTreeSet<KeyId>| keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ");
+    let mut demands = Vec::new();
+    if !gate.rejects.is_empty() {
+        demands.push(format!("rejects {}", list(&gate.rejects)));
+    }
+    if !gate.accepts.is_empty() {
+        demands.push(format!("accepts {}", list(&gate.accepts)));
+    }
+    if let Some(key) = gate.mints {
+        demands.push(format!("mints under {key}"));
+    }
+    format!("every member {}", demands.join(", "))
+}
+
+/// What clients will notice.
+pub(crate) fn clients_notice(impact: ClientImpact, old: &str) -> String {
+    match impact {
+        ClientImpact::Nothing => "nothing: no session ends, and nobody logs in again".to_owned(),
+        ClientImpact::UnrenewedEnd { permille } => format!(
+            "nothing, but for sessions that are not re-issued when the drain's limit is reached: at most {permille} of 1000 visits"
+        ),
+        ClientImpact::AllEnd => {
+            format!("every session under {old} ends; during the roll, a login may have to be repeated")
+        }
+        ClientImpact::OldEnd => format!(
+            "every session under {old} ends at the second write; new ones are accepted everywhere from their first moment"
+        ),
+        _ => "unknown".to_owned(),
+    }
+}
+
+/// Whether sessions end on purpose, at once.
+pub(crate) fn is_emergency(mode: Mode) -> bool {
+    matches!(mode, Mode::Accelerated | Mode::HardCutover)
+}
