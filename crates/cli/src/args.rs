@@ -23,8 +23,8 @@ pub(crate) struct Global {
     /// The configuration file
     #[arg(short, long, global = true, help_heading = EVERYWHERE, default_value = "keyroll.yaml", value_name = "FILE", env = "KEYROLL_CONFIG")]
     pub(crate) config: PathBuf,
-    /// Text for people, or JSON for machines
-    #[arg(long, global = true, help_heading = EVERYWHERE, value_enum, default_value_t = Format::Text)]
+    /// How results are printed: `text` for people, or `json`, where each document has a `schema_version`
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_enum, default_value_t = Format::Text, hide_possible_values = true)]
     pub(crate) format: Format,
     /// Where the journal lives [default: $XDG_STATE_HOME/keyroll]
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", env = "KEYROLL_STATE_DIR")]

@@ -30,7 +30,7 @@ pub(crate) fn run(args: &DemoArgs, console: Console) -> Result<Exit, Failure> {
     let program = std::env::current_exe()
         .map_err(|err| Failure::new(Exit::Failed, format!("this program's own path is not known: {err}")))?;
     let (sender, receiver) = interrupt();
-    let view = Arc::new(View::new(console));
+    let view = Arc::new(View::new(console).stopped_by("Ctrl-C ends the demo and its processes"));
     let document = block_on(Some(Stop::new(sender, &view)), async {
         tokio::select! {
             document = all(args, &program, console, &view) => document,

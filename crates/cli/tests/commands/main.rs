@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use keyroll_testkit::Suite;
+use keyroll_testkit::{Need, Suite};
 use libtest_mimic::Failed;
 
 fn main() {
@@ -51,6 +51,26 @@ fn main() {
             {
                 let run = keyroll(folder.path(), words)?;
                 run.exits(0)?.says("rollback")?.does_not_say("replica of the demo")?.does_not_say("demo-replica")?;
+            }
+            Ok(())
+        })
+        .test_with("the completions are taken by their shells, and complete", &[Need::OtherShells], || {
+            let folder = tempfile::tempdir()?;
+            for (shell, completes) in [
+                ("bash", "source ./bash; COMP_WORDS=(keyroll roll); COMP_CWORD=1; _keyroll keyroll roll keyroll; echo ${COMPREPLY[@]}"),
+                ("zsh", "autoload -U compinit; compinit -u -d ./dump; source ./zsh; whence -w _keyroll; grep -o rollback ./zsh"),
+                ("fish", "source ./fish; complete -C 'keyroll roll'"),
+            ] {
+                let script = keyroll(folder.path(), &["completions", shell])?;
+                fs::write(folder.path().join(shell), &script.exits(0)?.stdout)?;
+                for arguments in [&["-n", shell][..], &["-c", completes]] {
+                    let ran = Command::new(shell).args(arguments).current_dir(folder.path()).stdin(Stdio::null()).output()?;
+                    let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+                    let complained = String::from_utf8_lossy(&ran.stderr).into_owned();
+                    if !ran.status.success() || (arguments[0] == "-c" && !said.contains("rollback")) {
+                        return Err(format!("{shell} {arguments:?}: {}: {said}{complained}", ran.status).into());
+                    }
+                }
             }
             Ok(())
         })

@@ -335,12 +335,11 @@ fn what_a_person_must_mend() -> Result<(), Failed> {
     // On each of three members the probe can't tell the key in use from a random one, and that is one finding.
     assert!(failed.clone().count() == 3 && failed.clone().all(|check| check["fix"].is_string()), "{json}");
 
-    let unwritable = lab.keyroll(&["rotate", "--state-dir", "/proc/nowhere"])?;
-    unwritable.exits(1)?.says("nothing was changed")?.says("--state-dir")?.does_not_say("last entry")?;
-
     // A reload command that fails stops the roll, and what was begun goes on once it is mended.
     lab.write_config("stuck.yaml", lab::PROBE, Some("list: [cat, members.json], reload: [\"false\"]"))?;
     fs::write(lab.folder().join("members.json"), lab.members()?)?;
+    let unwritable = lab.keyroll(&["rotate", "-c", "stuck.yaml", "--state-dir", "/proc/nowhere"])?;
+    unwritable.exits(1)?.says("nothing was changed")?.says("--state-dir")?.does_not_say("last entry")?;
     let stuck = lab.keyroll(&["rotate", "-c", "stuck.yaml"])?;
     stuck.exits(1)?.says("was not reloaded: `false` ended with exit code 1")?.says("goes on from there")?;
     lab.keyroll(&["status"])?.exits(0)?.says("stage accepting")?.says("nobody drives it")?;
