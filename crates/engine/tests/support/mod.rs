@@ -432,7 +432,7 @@ impl World {
         self: &Arc<Self>,
         state_dir: &std::path::Path,
         point: &'static str,
-        act: impl FnOnce(&World) + Send + 'static,
+        act: impl FnOnce(&Self) + Send + 'static,
     ) -> Engine {
         let browsing = Browsing { world: Arc::clone(self), points: AtomicUsize::new(0), crash_at: None };
         self.engine(state_dir).with_hooks(Arc::new(Meanwhile { browsing, point, act: Mutex::new(Some(Box::new(act))) }))
