@@ -5,9 +5,14 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyroll_engine::{CompleteRequest, Compromised, ExitKind, Outcome, RollbackRequest, RotateRequest, interrupt};
-use keyroll_rotation::{Mode, Stage};
-use support::{World, folder, revoke, until};
+use async_trait::async_trait;
+use keyroll_adapters::evidence::{DrainWitness, EvidenceError, OpenedCounts};
+use keyroll_adapters::fleets::Member;
+use keyroll_engine::{
+    CompleteRequest, Compromised, ExitKind, Outcome, Patience, RollbackRequest, RotateRequest, interrupt,
+};
+use keyroll_rotation::{DrainRule, Mode, Stage};
+use support::{LIFETIME, World, folder, revoke, until};
 
 /// Runs a command and presses Ctrl-C in the middle of it.
 async fn interrupted<F>(
@@ -82,5 +87,79 @@ async fn whose_sessions_a_revocation_ends_is_recorded_in_whichever_stage_it_come
         let outcome = world.engine(dir.path()).revoke(revoke(Mode::HardCutover, leak)).await.unwrap();
         assert_eq!(outcome.exit, ExitKind::Done, "{stage:?} {leak:?}: {outcome:?}");
         assert_eq!(ended(&dir), ends, "{stage:?} {leak:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn days_of_asking_in_vain_are_one_entry_and_what_changes_is_another() {
+    let dir = folder();
+    let world = World::new(3);
+    let waiting =
+        |span| RotateRequest { patience: Patience::For(Duration::from_secs(span)), ..RotateRequest::default() };
+    // It is there and does not answer, so that no reload would help it and nobody is asked to decide.
+    let engine = world.meanwhile(dir.path(), "accepting/before ask every member for G1", |world| {
+        world.faults(|faults| faults.silent = ["web-1".to_owned()].into());
+    });
+    let outcome = engine.rotate(waiting(20)).await.unwrap();
+    assert_eq!(outcome.exit, ExitKind::Waiting, "{outcome:?}");
+    let sweeps = || {
+        let entries = journal(&dir);
+        let swept = entries.iter().filter(|entry| entry["body"]["kind"] == "gateSwept");
+        swept.map(|entry| entry["body"]["outcome"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(sweeps(), ["unproven"], "one verdict");
+    let (before, entries) = (sweeps().len(), journal(&dir).len());
+    let outcome = world.engine(dir.path()).rotate(waiting(120)).await.unwrap();
+    assert_eq!(outcome.exit, ExitKind::Waiting, "{outcome:?}");
+    assert_eq!(sweeps().len(), before + 1, "another command says it once more");
+    assert!(journal(&dir).len() < entries + 20, "two minutes of asking: {} entries", journal(&dir).len() - entries);
+    world.faults(|faults| faults.silent = ["web-1".to_owned(), "web-2".to_owned()].into());
+    let driving = {
+        let engine = world.engine(dir.path());
+        tokio::spawn(async move { engine.rotate(until(Stage::Accepting)).await })
+    };
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    world.faults(|faults| {
+        faults.silent.remove("web-2");
+    });
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    world.faults(|faults| faults.silent.clear());
+    driving.await.unwrap().unwrap();
+    assert_eq!(sweeps()[before + 1..], ["unproven", "unproven", "passed"], "each change, and the one that passes");
+    let outcome = world.engine(dir.path()).rotate(RotateRequest::default()).await.unwrap();
+    assert_eq!((outcome.exit, world.lost()), (ExitKind::Done, Vec::new()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn days_of_looking_at_a_drain_that_does_not_end_do_not_fill_the_record() {
+    let dir = folder();
+    let world = World::new(1);
+    let engine = || {
+        let mut assembly = world.assembly();
+        assembly.policy.settings.drain = DrainRule::Counter;
+        assembly.policy.drain_window = Duration::from_secs(5);
+        assembly.policy.drain_interval = Duration::from_secs(2);
+        assembly.drain = Some(Arc::new(NoCounter));
+        world.engine_of(assembly, dir.path(), "ada", "here")
+    };
+    let waiting =
+        |span| RotateRequest { patience: Patience::For(Duration::from_secs(span)), ..RotateRequest::default() };
+    let outcome = engine().rotate(waiting(LIFETIME / 1_000 + 20)).await.unwrap();
+    assert_eq!((outcome.exit, outcome.stage), (ExitKind::Waiting, Some(Stage::Draining)), "{outcome:?}");
+    let looks = || journal(&dir).iter().filter(|entry| entry["body"]["effect"]["effect"] == "observeDrain").count();
+    assert_eq!(looks(), 1);
+    let before = journal(&dir).len();
+    engine().rotate(waiting(120)).await.unwrap();
+    assert_eq!(looks(), 2, "another command says it once more");
+    assert!(journal(&dir).len() < before + 20, "{} entries", journal(&dir).len() - before);
+}
+
+/// Nobody shows how many sessions were opened under which key.
+struct NoCounter;
+
+#[async_trait]
+impl DrainWitness for NoCounter {
+    async fn read(&self, _member: &Member) -> Result<Option<OpenedCounts>, EvidenceError> {
+        Ok(None)
     }
 }

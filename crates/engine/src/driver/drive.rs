@@ -10,12 +10,15 @@ use keyroll_adapters::fleets::FleetError;
 use keyroll_adapters::stores::StoreError;
 use keyroll_keyring::{KeyId, KeyState};
 use keyroll_rotation::gate::Verdict;
-use keyroll_rotation::{Direction, DrainRule, Event, Halt, Millis, Mode, Next, Revocation, Rotation, Stage, Wait};
+use keyroll_rotation::{
+    Direction, DrainRule, DrainSeen, Event, Halt, Millis, Mode, Next, Revocation, Rotation, Stage, Wait,
+};
 
 use tracing::Instrument as _;
 
 use crate::assembly::Standby;
 use crate::clock::calendar;
+use crate::driver::effects::drain_verdict;
 use crate::driver::session::{Ended, Session};
 use crate::error::{EngineError, error_chain};
 use crate::journal::{Body, HumanAction};
@@ -167,8 +170,10 @@ impl Session<'_> {
         let before = open.machine.clone();
         open.machine = before.apply(event).map_err(EngineError::Defect)?.rotation;
         let after = open.machine.clone();
-        // A sweep of ten thousand members is recorded once, as the gate's evidence.
-        if !matches!(event, Event::Swept(_)) {
+        // What a look in vain showed is recorded once, and when the next one is due is no state that anybody would miss.
+        let news = !in_vain(event, &before, &after);
+        // A sweep of ten thousand members is recorded as the gate's evidence.
+        if news && !matches!(event, Event::Swept(_)) {
             self.note(Body::Event { event: event.clone() })?;
         }
         self.enter_states(&after);
@@ -181,7 +186,9 @@ impl Session<'_> {
         if matches!(event, Event::Closed { .. }) {
             self.seal(&after)?;
         }
-        self.note_state()?;
+        if news {
+            self.note_state()?;
+        }
         if after.stage != before.stage || after.direction != before.direction {
             tracing::info!(stage = crate::words::stage(after.stage), "stage entered");
             self.engine.observer.notice(&Notice::StageEntered { stage: after.stage, direction: after.direction });
@@ -479,6 +486,22 @@ fn behind(stage: Stage, until: Stage) -> bool {
         Stage::Withdrawing => 0,
     };
     place(stage) > place(until)
+}
+
+/// Whether a look has shown what the one before it showed.
+fn in_vain(event: &Event, before: &Rotation, after: &Rotation) -> bool {
+    let mut looked = before.clone();
+    match event {
+        Event::Swept(_) => looked.swept_at = after.swept_at,
+        Event::DrainObserved { observation, .. } => {
+            let same = |seen: &DrainSeen| drain_verdict(&seen.observation) == drain_verdict(observation);
+            if before.drain_seen.as_ref().is_some_and(same) {
+                looked.drain_seen.clone_from(&after.drain_seen);
+            }
+        }
+        _ => return false,
+    }
+    looked == *after
 }
 
 /// What could not be found out again from the world.

@@ -9,12 +9,12 @@ use keyroll_adapters::stores::Document;
 use keyroll_keyring::{KeyId, KeyState};
 use keyroll_rotation::gate::Gate;
 use keyroll_rotation::{
-    Effect, Event, Leaving, Millis, ReloadScope, RotationId, Stage, StoreIndex, WorldConfiguration,
+    DrainObservation, Effect, Event, Leaving, Millis, ReloadScope, RotationId, Stage, StoreIndex, WorldConfiguration,
 };
 
 use crate::driver::commit::{Change, Owned};
 use crate::driver::hooks::Moment;
-use crate::driver::session::{Seen, Session};
+use crate::driver::session::{Seen, Session, Told};
 use crate::error::{EngineError, error_chain};
 use crate::journal::{Body, Completion};
 use crate::meaning::gate_demand;
@@ -37,7 +37,15 @@ impl Session<'_> {
         ) {
             self.know_baseline().await?;
         }
-        let intent = self.note(Body::Intent { effect: effect.clone(), before, after })?;
+        // To ask once more what was asked a moment ago changes nothing; what comes of it is recorded where it is something else.
+        let again = self.told.iter().any(|told| told.effect == *effect);
+        if !matches!(effect, Effect::Sweep { .. } | Effect::ObserveDrain { .. }) {
+            self.told.clear();
+        }
+        let intent = match again {
+            true => None,
+            false => Some(self.note(Body::Intent { effect: effect.clone(), before, after })?),
+        };
         let name = effect_name(effect);
         tracing::info!(effect = name, "effect begins");
         self.hook(&name, Moment::Before);
@@ -63,13 +71,17 @@ impl Session<'_> {
                     _ => None,
                 };
                 tracing::info!(effect = name, ?how, "effect done");
-                self.note(Body::Done { intent, now, how })?;
+                if let Some(intent) = intent {
+                    self.note(Body::Done { intent, now, how })?;
+                }
                 Ok(event)
             }
             Err(error) => {
                 let reason = error_chain(&error);
                 tracing::warn!(effect = name, reason, "effect failed");
-                self.note(Body::Failed { intent, reason })?;
+                if let Some(intent) = intent {
+                    self.note(Body::Failed { intent, reason })?;
+                }
                 match error {
                     // The record has the figures; the machine stands still until a person has looked.
                     EngineError::ErrorsRose { .. } => Ok(Event::ReloadStopped { member: None }),
@@ -250,6 +262,7 @@ impl Session<'_> {
             true => book.renewed(Timestamp(since.0), window),
             false => book.observe(Timestamp(since.0), window),
         };
+        self.tell(Told { effect: Effect::ObserveDrain { key, since }, verdict: vec![drain_verdict(&observation)] });
         Ok((Event::DrainObserved { observation, now }, Completion::Now))
     }
 
@@ -405,6 +418,16 @@ pub(crate) fn effect_name(effect: &Effect) -> String {
         Effect::Destroy { key } => format!("destroy {key}"),
         Effect::DiscardCandidate { key } => format!("discard {key}"),
         _ => "do what this release does not know".into(),
+    }
+}
+
+/// What a look at the drain says, but for figures that every look has others of.
+pub(crate) fn drain_verdict(observation: &DrainObservation) -> String {
+    match observation {
+        DrainObservation::Counter { opened: 0, .. } => "unused".to_owned(),
+        DrainObservation::Counter { .. } => "in use".to_owned(),
+        DrainObservation::Inconclusive { reason } => reason.chars().filter(|char| !char.is_ascii_digit()).collect(),
+        _ => "counted".to_owned(),
     }
 }
 

@@ -9,13 +9,13 @@ use keyroll_adapters::fleets::{
     BootId, FleetError, Member, MemberState, ReloadId, ReloadOutcome, ReloadRequest, ReloadStyle, ReloadTarget,
 };
 use keyroll_rotation::gate::{Answer, EvidenceLevel, EvidenceRule, Gate, MemberKind, Observation, Sweep, Verdict};
-use keyroll_rotation::{Attempt, Event, MemberIndex, Millis, Mode, Stage};
+use keyroll_rotation::{Attempt, Effect, Event, MemberIndex, Millis, Mode, Stage};
 
 use crate::answers::error_texts;
 use crate::assembly::Consumer;
 use crate::driver::hooks::Moment;
 use crate::driver::regression::Watched;
-use crate::driver::session::Session;
+use crate::driver::session::{Session, Telling, Told};
 use crate::error::EngineError;
 use crate::journal::{Body, Completion, GateEvidence, GateOutcome, MemberProof};
 use crate::members::sweep::{self, Listed, ReadSince, inquiry};
@@ -193,6 +193,16 @@ impl Session<'_> {
             self.rejected_by.extend(gate.rejects.iter().map(|key| (*key, members.clone())));
         }
         let Some(stage) = self.stage() else { return Ok(()) };
+        let words: Vec<String> = unproven
+            .iter()
+            .map(|one| format!("{}: {}", one.member.as_deref().unwrap_or("the fleet"), one.why))
+            .collect();
+        let told = Told { effect: Effect::Sweep { gate: gate.clone() }, verdict: words.clone() };
+        match verdict {
+            Verdict::Passed => self.told.retain(|before| !matches!(before.effect, Effect::Sweep { .. })),
+            Verdict::Unproven(_) if self.tell(told) == Telling::Again => return Ok(()),
+            Verdict::Unproven(_) => {}
+        }
         self.note(Body::GateSwept {
             gate: gate.name,
             stage,
@@ -206,10 +216,7 @@ impl Session<'_> {
                 rule,
                 members: u32::try_from(of).unwrap_or(u32::MAX),
                 proofs,
-                unproven: unproven
-                    .iter()
-                    .map(|one| format!("{}: {}", one.member.as_deref().unwrap_or("the fleet"), one.why))
-                    .collect(),
+                unproven: words,
                 residual,
             },
         })

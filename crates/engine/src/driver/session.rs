@@ -3,6 +3,7 @@
 //! Whoever holds it has looked at what the stores hold: what it writes later is written over that, and over nothing else.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::discriminant;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use keyroll_adapters::fleets::{BootId, MemberId};
 use keyroll_adapters::stores::{SecretStore, StoreError};
 use keyroll_keyring::{Key, KeyId};
 use keyroll_rotation::{
-    Direction, Epoch, Halt, Illegal, Millis, Mode, Rotation, RotationId, Stage, StoreIndex, WorldConfiguration,
+    Direction, Effect, Epoch, Halt, Illegal, Millis, Mode, Rotation, RotationId, Stage, StoreIndex, WorldConfiguration,
 };
 
 use crate::clock::{calendar, millis};
@@ -69,10 +70,26 @@ pub(crate) struct Session<'e> {
     pub(crate) ended: Option<Ended>,
     /// The members that were shown to reject a key, as the last gate that demanded it passed.
     pub(crate) rejected_by: BTreeMap<KeyId, BTreeSet<String>>,
+    /// The gate and the drain that were looked at last in vain, as the record has it already.
+    pub(crate) told: Vec<Told>,
     /// What this process itself sent to each run of each member.
     pub(crate) sent: BTreeMap<RunKey, Traffic>,
     /// What it knows of requests that fail.
     pub(crate) errors: ErrorWatch,
+}
+
+/// Something that was looked at and that the record has already, so that days of waiting for it do not fill the record.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Told {
+    pub(crate) effect: Effect,
+    pub(crate) verdict: Vec<String>,
+}
+
+/// Whether the record has something already.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Telling {
+    New,
+    Again,
 }
 
 /// A rotation of which nothing is left to do.
@@ -148,6 +165,7 @@ impl<'e> Session<'e> {
             ended_back: Direction::Forward,
             ended: None,
             rejected_by: BTreeMap::new(),
+            told: Vec::new(),
             sent: BTreeMap::new(),
             errors: ErrorWatch::default(),
         };
@@ -364,6 +382,16 @@ impl<'e> Session<'e> {
         let stamp = serde_json::to_value(&self.stamp)
             .map_err(|error| EngineError::Stamp { location: "the journal".into(), reason: error.to_string() })?;
         self.note(Body::State { stamp }).map(drop)
+    }
+
+    /// Remembers what a look in vain showed, in place of what the look of this kind before it showed.
+    pub(crate) fn tell(&mut self, told: Told) -> Telling {
+        if self.told.contains(&told) {
+            return Telling::Again;
+        }
+        self.told.retain(|before| discriminant(&before.effect) != discriminant(&told.effect));
+        self.told.push(told);
+        Telling::New
     }
 
     pub(crate) fn hook(&self, what: &str, moment: Moment) {

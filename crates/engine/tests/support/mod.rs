@@ -88,6 +88,8 @@ pub(crate) struct Faults {
     pub(crate) copies: Vec<String>,
     /// This member does not come back from its next reload.
     pub(crate) does_not_come_back: Option<String>,
+    /// Members that answer nobody's question.
+    pub(crate) silent: BTreeSet<String>,
     /// Members keep their old key however often they are reloaded.
     pub(crate) stuck: BTreeSet<String>,
 }
@@ -675,7 +677,7 @@ impl Witness for SimWitness {
     async fn ask(&self, member: &Member, question: &Question<'_>) -> Testimony {
         let state = self.world.lock();
         let found = state.members.iter().find(|one| one.name == member.id.0 && one.boot.to_string() == member.boot.0);
-        let answering = found.filter(|one| one.serves(state.now));
+        let answering = found.filter(|one| one.serves(state.now) && !state.faults.silent.contains(&one.name));
         let mut statements = Vec::new();
         let mut say = |key: KeyId, subject, answer| {
             statements.push(Statement { key, subject, answer, level: Level::P3, detail: "simulated".into() });
