@@ -1,7 +1,9 @@
 //! Commands of the user's: run one, within limits, and give back what it printed.
 //!
 //! A command gets a process group of its own, and the whole group is killed when its time is over or when nobody waits for
-//! it any more. It sees a short list of environment variables and never a key.
+//! it any more. It sees a short list of environment variables and never a key. What it says on its standard error is counted
+//! and not kept: an error goes to the audit record and to logs, and a deployment tool that fails may print the secret that it
+//! was to deploy.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -39,10 +41,10 @@ pub(crate) enum CommandError {
         #[source]
         source: io::Error,
     },
-    #[error("`{program}` did not finish within {} s and was killed{}", limit.as_secs_f64(), tail(last_words))]
-    TooSlow { program: String, limit: Duration, last_words: String },
-    #[error("`{program}` ended with {}{}", ended(*status), tail(last_words))]
-    Failed { program: String, status: ExitStatus, last_words: String },
+    #[error("`{program}` did not finish within {} s and was killed{}", limit.as_secs_f64(), unheard(*said))]
+    TooSlow { program: String, limit: Duration, said: u64 },
+    #[error("`{program}` ended with {}{}", ended(*status), unheard(*said))]
+    Failed { program: String, status: ExitStatus, said: u64 },
     #[error("`{program}` printed more than {limit} bytes and was killed")]
     TooMuch { program: String, limit: usize },
     #[error("the output of `{program}` can't be read")]
@@ -63,6 +65,14 @@ pub(crate) fn inherited(more: &[String]) -> Vec<(OsString, OsString)> {
             })
         })
         .collect()
+}
+
+impl CommandError {
+    /// Whether the same command may do it in a moment: it ran, and what it asked did not answer as it should. A program that
+    /// is not there will not be there then.
+    pub(crate) fn is_transient(&self) -> bool {
+        matches!(self, Self::TooSlow { .. } | Self::Failed { .. })
+    }
 }
 
 impl Invocation {
@@ -90,12 +100,12 @@ impl Invocation {
         };
 
         let mut output = Vec::new();
-        let mut last_words = Vec::new();
+        let mut said = 0;
         let finished = {
             // The first that fails ends both: who prints too much fills a pipe that nobody reads any more.
             let reading = async {
                 let output = read_at_most(&mut stdout, &mut output, self.output_limit);
-                tokio::try_join!(output, read_tail(&mut stderr, &mut last_words)).map(drop)
+                tokio::try_join!(output, count(&mut stderr, &mut said)).map(drop)
             };
             let mut reading = std::pin::pin!(reading);
             let work = async {
@@ -113,11 +123,10 @@ impl Invocation {
             };
             tokio::time::timeout(self.limit, work).await
         };
-        let last_words = last_lines(&last_words);
         let program = program.clone();
         // Where this returns without `leave`, the guard kills the group.
         let status = match finished {
-            Err(_) => return Err(CommandError::TooSlow { program, limit: self.limit, last_words }),
+            Err(_) => return Err(CommandError::TooSlow { program, limit: self.limit, said }),
             Ok(Err(ReadError::TooMuch)) => return Err(CommandError::TooMuch { program, limit: self.output_limit }),
             Ok(Err(ReadError::Broken(source))) => return Err(CommandError::Output { program, source }),
             Ok(Ok(status)) => status.map_err(|source| CommandError::Output { program: program.clone(), source })?,
@@ -125,7 +134,7 @@ impl Invocation {
         // A command that restarts a service may leave the service behind in its own group. It lives.
         group.leave();
         if !status.success() {
-            return Err(CommandError::Failed { program, status, last_words });
+            return Err(CommandError::Failed { program, status, said });
         }
         Ok(output)
     }
@@ -164,27 +173,23 @@ async fn read_at_most(from: &mut (impl AsyncRead + Unpin), into: &mut Vec<u8>, l
     if u64::try_from(read).unwrap_or(u64::MAX) < limit { Ok(()) } else { Err(ReadError::TooMuch) }
 }
 
-/// Keeps the last few kilobytes and reads on, so that a chatty command does not block on a full pipe.
-async fn read_tail(from: &mut (impl AsyncRead + Unpin), into: &mut Vec<u8>) -> Result<(), ReadError> {
-    let mut chunk = [0; 4096];
-    while let Ok(read @ 1..) = from.read(&mut chunk).await {
-        into.extend_from_slice(&chunk[..read]);
-        if into.len() > 2 * TAIL {
-            into.drain(..into.len() - TAIL);
-        }
+/// Reads to the end, so that a chatty command does not block on a full pipe, and keeps nothing.
+async fn count(from: &mut (impl AsyncRead + Unpin), bytes: &mut u64) -> Result<(), ReadError> {
+    let mut chunk = zeroize::Zeroizing::new([0; 4096]);
+    while let Ok(read @ 1..) = from.read(&mut chunk[..]).await {
+        *bytes += read as u64;
     }
-    // What it said last is a courtesy; that it can't be read is no failure.
+    // What it said is a courtesy; that it can't be read is no failure.
     Ok(())
 }
 
-fn last_lines(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(TAIL)..]);
-    let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
-    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
-}
-
-fn tail(last_words: &str) -> String {
-    if last_words.is_empty() { String::new() } else { format!("; it said:\n{last_words}") }
+fn unheard(said: u64) -> String {
+    match said {
+        0 => String::new(),
+        said => format!(
+            "; the {said} bytes that it wrote to its standard error may hold a secret and are not repeated: run it by hand to see them"
+        ),
+    }
 }
 
 fn ended(status: ExitStatus) -> String {
@@ -210,8 +215,6 @@ const INHERITED: [&str; 11] = [
     "XDG_RUNTIME_DIR",
 ];
 const DRAIN: Duration = Duration::from_millis(300);
-const TAIL: usize = 4096;
-const TAIL_LINES: usize = 10;
 
 #[cfg(test)]
 mod tests {
@@ -233,9 +236,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_failure_says_the_code_and_the_last_words() {
-        let error = shell("seq 1 50 >&2; exit 3").run().await.unwrap_err().to_string();
-        assert!(error.contains("exit code 3") && error.ends_with("49\n50") && !error.contains("\n40\n"), "{error}");
+    async fn a_failure_says_the_code_and_how_much_was_said_and_never_what() {
+        let error = shell("echo secret-key-base >&2; exit 3").run().await.unwrap_err();
+        let text = format!("{error} {error:?}");
+        assert!(text.contains("exit code 3") && text.contains("the 16 bytes"), "{text}");
+        assert!(!text.contains("secret-key"), "{text}");
     }
 
     #[tokio::test]

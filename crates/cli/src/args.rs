@@ -23,14 +23,14 @@ pub(crate) struct Global {
     /// The configuration file
     #[arg(short, long, global = true, help_heading = EVERYWHERE, default_value = "keyroll.yaml", value_name = "FILE", env = "KEYROLL_CONFIG")]
     pub(crate) config: PathBuf,
-    /// Text for people, or JSON for machines
-    #[arg(long, global = true, help_heading = EVERYWHERE, value_enum, default_value_t = Format::Text)]
+    /// How results are printed: `text` for people, or `json`, where each document has a `schema_version`
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_enum, default_value_t = Format::Text, hide_possible_values = true)]
     pub(crate) format: Format,
     /// Where the journal lives [default: $XDG_STATE_HOME/keyroll]
     #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "DIR", env = "KEYROLL_STATE_DIR")]
     pub(crate) state_dir: Option<PathBuf>,
     /// Who drives, for the lock and the audit record [default: the user's name]
-    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "NAME", env = "KEYROLL_OPERATOR")]
+    #[arg(long, global = true, help_heading = EVERYWHERE, value_name = "NAME", env = "KEYROLL_OPERATOR", value_parser = operator)]
     pub(crate) operator: Option<String>,
     /// Log what is done on standard error: each effect and gate; twice, each member's answer too
     #[arg(short, long, global = true, help_heading = EVERYWHERE, action = clap::ArgAction::Count)]
@@ -100,13 +100,6 @@ pub(crate) enum Command {
     },
     /// Print the manual page
     Man,
-    /// One replica of the demo's application
-    #[command(hide = true, disable_help_flag = true)]
-    DemoReplica {
-        /// Passed on to the replica.
-        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-        args: Vec<String>,
-    },
 }
 
 /// Why something is done, for the audit record.
@@ -159,9 +152,9 @@ pub(crate) struct InitArgs {
 
 #[derive(Args, Debug)]
 pub(crate) struct PlanArgs {
-    /// How to go about it
-    #[arg(long, value_enum, default_value_t = PlannedMode::Staged)]
-    pub(crate) mode: PlannedMode,
+    /// How to go about it [default: staged]
+    #[arg(long, value_enum)]
+    pub(crate) mode: Option<PlannedMode>,
     /// Save the plan, for `keyroll rotate PLAN`
     #[arg(short, long, value_name = "PLAN")]
     pub(crate) output: Option<PathBuf>,
@@ -180,9 +173,9 @@ pub(crate) enum PlannedMode {
 pub(crate) struct RotateArgs {
     /// A saved plan; a stale one is refused with the difference
     pub(crate) plan: Option<PathBuf>,
-    /// How to go about it
-    #[arg(long, value_enum, default_value_t = PlannedMode::Staged, conflicts_with = "plan")]
-    pub(crate) mode: PlannedMode,
+    /// How to go about it [default: staged; an open rotation keeps its own, a plan has one]
+    #[arg(long, value_enum, conflicts_with = "plan")]
+    pub(crate) mode: Option<PlannedMode>,
     /// Stop when this stage is done and proven, before the next one (exit 3)
     #[arg(long, value_name = "STAGE", value_enum)]
     pub(crate) until: Option<UntilStage>,
@@ -525,6 +518,14 @@ pub(crate) struct CodecArgs {
     /// How the keys are written
     #[arg(long, value_enum, default_value_t = Encoding::Text)]
     pub(crate) encoding: Encoding,
+}
+
+/// Somebody has to stand in the record.
+fn operator(text: &str) -> Result<String, String> {
+    match text.trim() {
+        "" => Err("the record has to say who drives; leave it out for the user's name".to_owned()),
+        name => Ok(name.to_owned()),
+    }
 }
 
 /// Above the options that every command takes, so that its own stand apart.

@@ -23,7 +23,7 @@ pub(crate) enum Exit {
     RolledBack,
     /// A human must decide.
     Human,
-    /// The command line or the configuration can't be understood.
+    /// The command line or the configuration can't be understood, or the words don't fit what is open.
     Usage,
     /// Interrupted; the same command goes on.
     Interrupted,

@@ -15,11 +15,19 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-use crate::args::{Cli, Command};
+use crate::args::Cli;
+use crate::commands::demo;
 use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::output::Console;
 
 fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == demo::REPLICA) {
+        // It stands for somebody's application, which Keyroll finds by what `/proc` tells its owner; so its memory is not kept private.
+        let words: Vec<String> = words.map(|word| word.to_string_lossy().into_owned()).collect();
+        return ended(demo::replica(&words), Console::new(args::Format::Text));
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(err) => {
@@ -30,15 +38,16 @@ fn main() -> ExitCode {
         }
     };
     let mut console = Console::new(cli.global.format);
-    // A replica of the demo stands for somebody's application, which Keyroll finds by what `/proc` tells its owner.
-    if !matches!(cli.command, Command::DemoReplica { .. }) {
-        memory::keep_private(console);
-    }
-    let ended = logs::install(&cli.global).and_then(|logs| {
+    memory::keep_private(console);
+    let result = logs::install(&cli.global).and_then(|logs| {
         console = console.beside(logs);
         commands::run(&cli, console)
     });
-    match ended {
+    ended(result, console)
+}
+
+fn ended(result: Result<Exit, Failure>, console: Console) -> ExitCode {
+    match result {
         Ok(exit) => exit.into(),
         Err(failure) => {
             console.failure(&failure);

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::assembly::Assembly;
 use crate::clock::{Clock, SystemClock};
+use crate::config::SessionKey;
 use crate::driver::hooks::{Hooks, NoHooks};
 use crate::driver::interrupt::Interrupt;
 use crate::report::{NoObserver, Observer};
@@ -20,6 +21,8 @@ pub struct Engine {
     pub(crate) hooks: Arc<dyn Hooks>,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) interrupt: Interrupt,
+    /// What the configuration says, for checks that look at more than what was assembled from it.
+    pub(crate) document: Option<Arc<SessionKey>>,
 }
 
 /// Who asks.
@@ -43,6 +46,7 @@ impl Engine {
             hooks: Arc::new(NoHooks),
             observer: Arc::new(NoObserver),
             interrupt: Interrupt::never(),
+            document: None,
         }
     }
 
@@ -64,6 +68,14 @@ impl Engine {
     #[must_use]
     pub fn with_observer(mut self, observer: Arc<dyn Observer>) -> Self {
         self.observer = observer;
+        self
+    }
+
+    /// With the document from which `assembly` was made, so that preflight looks at the project's sources too, and names the
+    /// fields that are wrong with what stands in them.
+    #[must_use]
+    pub fn with_document(mut self, document: SessionKey) -> Self {
+        self.document = Some(Arc::new(document));
         self
     }
 

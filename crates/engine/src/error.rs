@@ -71,6 +71,20 @@ pub enum EngineError {
         /// Why and what to do.
         reason: String,
     },
+    /// It was asked for in words that don't fit what is open.
+    #[error("refused, nothing was changed: {reason}")]
+    DoesNotFit {
+        /// Why, and which words do.
+        reason: String,
+    },
+    /// A store holds a foreign write, and that has to be decided first.
+    #[error("refused, nothing was changed: `{what}` has to wait until a foreign write is decided about; {decision}")]
+    ForeignWriteFirst {
+        /// What was asked for.
+        what: String,
+        /// What there is to decide, and the commands for it.
+        decision: String,
+    },
     /// The stamp in a store can't be understood.
     #[error("the stamp in {location} can't be understood, nothing was changed: {reason}")]
     Stamp {
@@ -140,7 +154,8 @@ impl EngineError {
             Self::Locked { .. } | Self::Superseded { .. } => ExitKind::Locked,
             Self::Preflight { .. } => ExitKind::PreflightFailed,
             Self::HumanMustDecide { .. } => ExitKind::HumanMustDecide,
-            Self::Foreign { .. } | Self::StalePlan { .. } => ExitKind::Drift,
+            Self::Foreign { .. } | Self::StalePlan { .. } | Self::ForeignWriteFirst { .. } => ExitKind::Drift,
+            Self::DoesNotFit { .. } => ExitKind::Usage,
             Self::Interrupted => ExitKind::Interrupted,
             _ => ExitKind::Failed,
         }

@@ -21,6 +21,7 @@ mod world;
 
 pub use answers::affected::{Affected, KeySessions};
 pub use answers::plan::{PlanDocument, PlannedStep};
+pub use answers::remaining::Remaining;
 pub use assembly::assemble::{AssembleError, assemble, process_fleet, profile, settings};
 pub use assembly::{Assembly, Consumer, EnginePolicy, ErrorRateWatch, OnRegression, Standby, Stickiness, Window};
 pub use clock::{Clock, SystemClock};

@@ -52,6 +52,8 @@ pub enum ExitKind {
     RolledBack,
     /// 8: a human must decide.
     HumanMustDecide,
+    /// 64: what was asked for does not fit what is there; another command does.
+    Usage,
     /// 130: interrupted, resumable.
     Interrupted,
     /// 1: any other failure.
@@ -71,6 +73,7 @@ impl ExitKind {
             Self::Locked => 6,
             Self::RolledBack => 7,
             Self::HumanMustDecide => 8,
+            Self::Usage => 64,
             Self::Interrupted => 130,
         }
     }

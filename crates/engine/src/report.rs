@@ -180,6 +180,7 @@ pub struct UnprovenMember {
 #[non_exhaustive]
 pub struct Status {
     /// [`SCHEMA_VERSION`].
+    #[serde(rename = "schema_version", alias = "schemaVersion")]
     pub schema_version: u32,
     /// The key's name in `keyroll.yaml`.
     pub name: String,
@@ -346,6 +347,7 @@ impl StoreStatus {
 #[non_exhaustive]
 pub struct PreflightReport {
     /// [`SCHEMA_VERSION`].
+    #[serde(rename = "schema_version")]
     pub schema_version: u32,
     /// Every check, in the order in which it was made.
     pub checks: Vec<Check>,
@@ -396,6 +398,7 @@ pub enum Colour {
 #[non_exhaustive]
 pub struct VerifyReport {
     /// [`SCHEMA_VERSION`].
+    #[serde(rename = "schema_version")]
     pub schema_version: u32,
     /// Every check on every member.
     pub checks: Vec<Check>,

@@ -14,8 +14,9 @@ use crate::journal::Why;
 #[derive(Clone, Debug)]
 #[expect(clippy::exhaustive_structs, reason = "callers fill it in with `..Default::default()`")]
 pub struct RotateRequest {
-    /// `Staged`, `Cutover` or `Standby`; an open rotation keeps its own mode.
-    pub mode: Mode,
+    /// `Staged`, `Cutover` or `Standby`, where a person named one; otherwise it is the plan's, or `Staged`. An open rotation
+    /// keeps its own, and a named one that differs is refused.
+    pub mode: Option<Mode>,
     /// Stop when this stage's gate has passed.
     pub until: Option<Stage>,
     /// How long to wait at gates.
@@ -33,7 +34,7 @@ pub struct RotateRequest {
 impl Default for RotateRequest {
     fn default() -> Self {
         Self {
-            mode: Mode::Staged,
+            mode: None,
             until: None,
             patience: Patience::Forever,
             plan: None,

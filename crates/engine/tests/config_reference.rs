@@ -94,6 +94,10 @@ fn resolved<'a>(root: &'a Value, node: &'a Value) -> &'a Value {
 /// The forms that a value may have, in words.
 fn forms(root: &Value, node: &Value) -> Vec<String> {
     let node = resolved(root, node);
+    // That a field may be left out is not a form.
+    if node.get("type").and_then(Value::as_str) == Some("null") {
+        return Vec::new();
+    }
     let mut found: Vec<String> = Vec::new();
     let mut add = |form: String| {
         if !found.contains(&form) {

@@ -3,8 +3,12 @@
 mod support;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use keyroll_adapters::Timestamp;
+use keyroll_adapters::stores::{Document, Revision, SecretStore, StoreDescription, StoreError, Versioned};
 use keyroll_engine::{
     CompleteRequest, EngineError, ExitKind, Overrides, Patience, RevokeRequest, RollbackRequest, RotateRequest,
     UnlockRequest, Why,
@@ -33,6 +37,53 @@ async fn of_two_operators_one_goes_on_and_the_other_hears_its_name() {
     assert!(lost.to_string().contains(&format!("`{name}`")), "{lost}");
     assert_eq!(world.candidates(), 1);
     assert_eq!(world.lost(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whose_preflight_fails_because_another_has_begun_meanwhile_hears_the_other_s_name() {
+    let (here, there) = (folder(), folder());
+    let world = World::new(2);
+    let ada = world.engine_of(world.assembly(), here.path(), "ada", "here");
+    let mut assembly = world.assembly();
+    let store = assembly.stores.remove(0);
+    assembly.stores.push(Arc::new(SlowAfterTheFirstLook { store, looks: AtomicUsize::new(0) }));
+    let grace = world.engine_of(assembly, there.path(), "grace", "there");
+    let (lost, won) = tokio::join!(grace.rotate(RotateRequest::default()), ada.rotate(RotateRequest::default()));
+    assert_eq!(won.unwrap().exit, ExitKind::Done);
+    let error = lost.unwrap_err();
+    assert!(matches!(&error, EngineError::Locked { holder } if holder.holder == "ada"), "{error:?}");
+}
+
+/// A store that shows at once that nobody holds the lock, and by whose next answer somebody does.
+struct SlowAfterTheFirstLook {
+    store: Arc<dyn SecretStore>,
+    looks: AtomicUsize,
+}
+
+#[async_trait]
+impl SecretStore for SlowAfterTheFirstLook {
+    fn describe(&self) -> StoreDescription {
+        self.store.describe()
+    }
+
+    async fn read(&self) -> Result<Versioned, StoreError> {
+        if self.looks.fetch_add(1, Ordering::Relaxed) > 0 {
+            wait(5_000).await;
+        }
+        self.store.read().await
+    }
+
+    async fn write(&self, document: &Document, expect: &Revision) -> Result<Revision, StoreError> {
+        self.store.write(document, expect).await
+    }
+
+    async fn now(&self) -> Result<Timestamp, StoreError> {
+        self.store.now().await
+    }
+
+    async fn sweep(&self) -> Result<Vec<String>, StoreError> {
+        self.store.sweep().await
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -305,6 +356,25 @@ async fn lost_answers_and_short_outages_are_lived_through() {
     stammer.abort();
     assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
     assert_eq!(world.candidates(), 1);
+    assert_eq!(world.lost(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_that_can_not_be_listed_for_a_moment_does_not_end_a_rotation() {
+    let dir = folder();
+    let world = World::new(2);
+    let stammer = {
+        let world = Arc::clone(&world);
+        tokio::spawn(async move {
+            loop {
+                wait(7_000).await;
+                world.faults(|faults| faults.unlistable = 3);
+            }
+        })
+    };
+    let outcome = world.engine(dir.path()).rotate(RotateRequest::default()).await;
+    stammer.abort();
+    assert_eq!(outcome.unwrap().exit, ExitKind::Done);
     assert_eq!(world.lost(), Vec::<String>::new());
 }
 

@@ -297,6 +297,39 @@ async fn a_key_whose_escrow_is_over_goes_by_an_effect_that_is_announced_first() 
     assert_eq!(world.lost(), Vec::<String>::new());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_record_that_can_not_be_read_stops_every_answer_and_is_never_no_record() {
+    let dir = folder();
+    let world = World::new(2);
+    world.engine(dir.path()).rotate(until(Stage::Accepting)).await.unwrap();
+    let path = dir.path().join("journal.jsonl");
+    let good = journal(&dir);
+    let broken = good.replacen("ada", "eve", 1);
+    let (before, last) = good.rsplit_once(r#""stamp":{"#).unwrap();
+    let newer = format!(r#"{before}"stamp":{{{}"#, last.replacen(r#""format":1"#, r#""format":9"#, 1));
+    // The chain is whole where nothing follows the line that was changed.
+    let newer: String = newer.lines().take(before.lines().count()).map(|line| format!("{line}\n")).collect();
+    for bad in [broken, newer] {
+        std::fs::write(&path, &bad).unwrap();
+        let engine = world.engine(dir.path());
+        let failed = [
+            engine.status().await.map(drop),
+            engine.explain().await.map(drop),
+            engine.plan(Mode::Staged).await.map(drop),
+            engine.verify().await.map(drop),
+            engine.rotate(RotateRequest::default()).await.map(drop),
+        ];
+        for error in failed.map(Result::unwrap_err) {
+            assert!(matches!(error, EngineError::Journal(_) | EngineError::Stamp { .. }), "{error:?}");
+        }
+        assert!(!engine.preflight().await.passed());
+        assert_eq!(journal(&dir), bad);
+    }
+    std::fs::write(&path, &good).unwrap();
+    let outcome = world.engine(dir.path()).rotate(RotateRequest::default()).await.unwrap();
+    assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
+}
+
 fn journal(dir: &tempfile::TempDir) -> String {
     std::fs::read_to_string(dir.path().join("journal.jsonl")).unwrap()
 }

@@ -250,7 +250,7 @@ async fn where_members_fight_over_a_session_stickiness_is_asked_for() {
     let report = fighting(Stickiness::NotDeclared).preflight().await;
     let check = report.checks.iter().find(|check| check.name == "profile.stickiness").unwrap();
     assert!(check.fix.as_ref().unwrap().contains("sessions.sticky: true"), "{check:?}");
-    let cutover = RotateRequest { mode: Mode::Cutover, until: Some(Stage::Staged), ..RotateRequest::default() };
+    let cutover = RotateRequest { mode: Some(Mode::Cutover), until: Some(Stage::Staged), ..RotateRequest::default() };
     assert_eq!(fighting(Stickiness::NotDeclared).rotate(cutover).await.unwrap().exit, ExitKind::Waiting);
     assert_eq!(fighting(Stickiness::Declared).rotate(RotateRequest::default()).await.unwrap().exit, ExitKind::Done);
     for (name, fights) in [("django", true), ("django/signed-cookies", false), ("rails", false), ("flask", false)] {

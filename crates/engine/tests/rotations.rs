@@ -170,7 +170,7 @@ async fn a_cutover_ends_sessions_and_its_rollback_ends_the_others() {
     let world = World::new(2);
     world.browse();
     world.forgive();
-    let request = RotateRequest { mode: Mode::Cutover, ..RotateRequest::default() };
+    let request = RotateRequest { mode: Some(Mode::Cutover), ..RotateRequest::default() };
     let outcome = world.engine(dir.path()).rotate(request).await.unwrap();
     assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
     assert!(!world.accepted_somewhere(FIRST_KEY.as_bytes()));

@@ -96,6 +96,11 @@ pub enum Planned {
         /// What leaves, and how.
         leaving: PlannedLeaving,
     },
+    /// Take the candidate out of the stores, where nobody looks for it any more.
+    Discard {
+        /// Which.
+        key: KeyId,
+    },
     /// Destroy the escrowed key.
     Destroy {
         /// Which.
@@ -187,6 +192,22 @@ impl Plan {
     }
 }
 
+/// What is left to do of an open rotation if nothing goes wrong from `now` on, whichever way it goes. A halt is taken as resumed.
+pub fn remaining(rotation: &Rotation, now: Millis) -> Result<Vec<PlannedStep>, Illegal> {
+    let mut planner = Planner { rotation: rotation.clone(), now, steps: Vec::new() };
+    planner.rotation.halt = None;
+    if rotation.stage == Stage::Planned {
+        planner.rotation = planner.rotation.apply(&Event::PreflightPassed)?.rotation;
+    }
+    while let Some(event) = planner.next()? {
+        planner.rotation = planner.rotation.apply(&event)?.rotation;
+    }
+    for step in &mut planner.steps {
+        step.earliest = Millis(step.earliest.0.saturating_sub(now.0));
+    }
+    Ok(planner.steps)
+}
+
 /// Runs a rotation through a world in which everything goes well and nothing takes time that does not have to.
 struct Planner {
     rotation: Rotation,
@@ -232,9 +253,7 @@ impl Planner {
                 (Planned::Close { leaving }, Event::Closed { now: self.now })
             }
             Effect::Destroy { key } => (Planned::Destroy { key }, Event::Destroyed),
-            Effect::DiscardCandidate { .. } => {
-                return Err(Illegal::OutOfPlace { event: "plan", stage: self.rotation.stage });
-            }
+            Effect::DiscardCandidate { key } => (Planned::Discard { key }, Event::CandidateDiscarded),
         };
         self.push(what);
         Ok(Some(event))
@@ -368,6 +387,32 @@ mod tests {
         assert_eq!(*last, Planned::Close { leaving });
         assert_eq!(plan.clients, ClientImpact::OldEnd);
         assert_eq!(plan.until_destroyed, plan.at_least);
+    }
+
+    #[test]
+    fn what_remains_gets_shorter_with_every_step_and_ends_as_the_plan_does() {
+        let opening = opening(Mode::Staged);
+        let whole = Plan::of(&opening).unwrap();
+        let mut planner = Planner { rotation: Rotation::open(opening).unwrap(), now: BEGINNING, steps: Vec::new() };
+        planner.rotation = planner.rotation.apply(&Event::PreflightPassed).unwrap().rotation;
+        assert_eq!(remaining(&planner.rotation, BEGINNING).unwrap().len(), whole.steps.len());
+        while let Some(event) = planner.next().unwrap() {
+            planner.rotation = planner.rotation.apply(&event).unwrap().rotation;
+            let left: Vec<_> =
+                remaining(&planner.rotation, planner.now).unwrap().into_iter().map(|step| step.what).collect();
+            let last: Vec<_> = whole.steps.iter().rev().take(left.len()).rev().map(|step| step.what.clone()).collect();
+            assert_eq!((left.len(), left), (whole.steps.len() - planner.steps.len(), last));
+        }
+    }
+
+    #[test]
+    fn what_remains_of_a_rollback_leads_back() {
+        let mut rotation = Rotation::open(opening(Mode::Staged)).unwrap();
+        rotation = rotation.apply(&Event::PreflightPassed).unwrap().rotation;
+        rotation = rotation.apply(&Event::CandidateStored).unwrap().rotation;
+        rotation = rotation.apply(&Event::RollbackRequested).unwrap().rotation;
+        let left = remaining(&rotation, BEGINNING).unwrap();
+        assert!(left.iter().any(|step| step.what == Planned::Discard { key: KeyId(2) }), "{left:?}");
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub enum Need {
     MountNamespace,
     /// A POSIX shell.
     Shell,
+    /// The shells for which completions are made, beside bash: zsh and fish.
+    OtherShells,
     /// A system on which a process that dies of SIGQUIT may dump core.
     CoreDumps,
 }
@@ -32,6 +34,7 @@ impl Need {
             Self::Rails => &["sh", "-c", "command -v puma && ruby -e 'require \"action_controller/railtie\"'"],
             Self::MountNamespace => &["unshare", "--mount", "true"],
             Self::Shell => &["sh", "-c", "true"],
+            Self::OtherShells => &["sh", "-c", "bash -c true && zsh -c true && fish -c true"],
             Self::CoreDumps => return (!dumps_core()).then(|| self.described()),
         };
         let ran = Command::new(probe[0])
@@ -54,6 +57,7 @@ impl Need {
             Self::Rails => "Rails and puma",
             Self::MountNamespace => "the right to make a mount namespace",
             Self::Shell => "a POSIX shell",
+            Self::OtherShells => "bash, zsh and fish",
             Self::CoreDumps => "a system that dumps core",
         }
     }
@@ -64,6 +68,7 @@ impl Need {
             Self::Rails => "run scripts/servers, or `apt-get install ruby-actionpack ruby-railties puma`",
             Self::MountNamespace => "run the tests as root",
             Self::Shell => "install a POSIX shell as `sh`",
+            Self::OtherShells => "run scripts/servers, or `apt-get install bash zsh fish`",
             Self::CoreDumps => "allow it: `ulimit -Hc unlimited`, and a kernel.core_pattern that works",
         }
     }

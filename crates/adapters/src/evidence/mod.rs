@@ -32,7 +32,9 @@ pub use login::{Capture, CaptureFrom, LoginBody, LoginConfig, LoginStep, LoginWi
 pub use look::{HeaderLook, Look, Reissue, StatusSet, TextLook};
 pub use metric::{MetricConfig, MetricWitness};
 pub use orchestrator::{Orchestrator, Reads};
-pub use probe::{Calibration, Payload, Probe, ProbeConfig, Verdict};
+pub use probe::{
+    Calibration, LIKE_EVERY_OTHER, OPENS_UNDER_NONE, PROVES_NOTHING, Payload, Probe, ProbeConfig, Verdict,
+};
 pub use report::{ReportConfig, ReportWitness};
 pub use request::{Credential, EvidenceConfigError, HttpAccess, RequestValue};
 pub use session_count::{SessionCount, SessionCountError};

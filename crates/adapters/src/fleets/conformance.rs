@@ -102,7 +102,10 @@ pub async fn tells_nobody_from_a_failure(harness: &dyn Harness) {
     }
     if let Some(unlistable) = harness.unlistable() {
         let listed = unlistable.members().await;
-        assert!(matches!(listed, Err(FleetError::List { .. })), "a failure to list is an error: {listed:?}");
+        assert!(
+            matches!(listed, Err(FleetError::List { .. } | FleetError::Unavailable { .. })),
+            "a failure to list is an error: {listed:?}"
+        );
     }
 }
 

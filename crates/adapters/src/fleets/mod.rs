@@ -176,6 +176,15 @@ pub enum FleetError {
         #[source]
         source: BoxError,
     },
+    /// The members can't be listed just now; worth another try. That is not "no members" either.
+    #[error("the members of {location} can't be listed just now")]
+    Unavailable {
+        /// Which fleet.
+        location: String,
+        /// Why.
+        #[source]
+        source: BoxError,
+    },
     /// A member did not take up the reload.
     #[error("`{member}` of {location} was not reloaded")]
     Reload {

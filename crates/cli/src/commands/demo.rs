@@ -30,7 +30,7 @@ pub(crate) fn run(args: &DemoArgs, console: Console) -> Result<Exit, Failure> {
     let program = std::env::current_exe()
         .map_err(|err| Failure::new(Exit::Failed, format!("this program's own path is not known: {err}")))?;
     let (sender, receiver) = interrupt();
-    let view = Arc::new(View::new(console));
+    let view = Arc::new(View::new(console).stopped_by("Ctrl-C ends the demo and its processes"));
     let document = block_on(Some(Stop::new(sender, &view)), async {
         tokio::select! {
             document = all(args, &program, console, &view) => document,
@@ -44,7 +44,7 @@ pub(crate) fn run(args: &DemoArgs, console: Console) -> Result<Exit, Failure> {
     })
 }
 
-/// The hidden command behind each replica.
+/// What a replica of the demo runs. It is no command of the command line, so no help, completion or manual shows it.
 pub(crate) fn replica(words: &[String]) -> Result<Exit, Failure> {
     let args = Args::parse(words.iter().map(Into::into)).map_err(|err| Failure::from_error(Exit::Usage, &err))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -174,6 +174,6 @@ fn failed(err: &dyn std::error::Error) -> Failure {
 }
 
 /// The hidden command behind each replica.
-const REPLICA: &str = "demo-replica";
+pub(crate) const REPLICA: &str = "demo-replica";
 /// Short, so that a drain can be watched.
 const LIFETIME: Duration = Duration::from_secs(20);

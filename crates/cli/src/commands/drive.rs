@@ -61,7 +61,7 @@ impl Request {
     fn of(command: &Command) -> Result<Self, Failure> {
         Ok(match command {
             Command::Rotate(args) => Self::Rotate(Box::new(RotateRequest {
-                mode: planned_mode(args.mode),
+                mode: args.mode.map(planned_mode),
                 until: args.until.map(until),
                 patience: patience(args.overrides.wait.as_deref())?,
                 plan: args.plan.as_deref().map(read_plan).transpose()?,

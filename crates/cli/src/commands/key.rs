@@ -7,7 +7,7 @@ use std::path::Path;
 
 use keyroll_keyring::{Configuration, Fingerprint, KeyId, Part, PartName, Profile, Secret};
 
-use crate::args::{Encoding, KeyCommand, KeySource};
+use crate::args::{Encoding, Format, KeyCommand, KeySource};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::{Console, SCHEMA_VERSION};
@@ -23,6 +23,10 @@ pub(crate) fn run(command: &KeyCommand, console: Console) -> Result<Exit, Failur
 }
 
 fn generate(profile: &str, output: Option<&Path>, to_terminal: bool, console: Console) -> Result<Exit, Failure> {
+    if output.is_none() && console.format() == Format::Json {
+        return Err(Failure::new(Exit::Usage, "a key is printed as it is, and not as JSON; nothing was generated")
+            .next("write it to a file with --output FILE, or leave --format out"));
+    }
     let profile = Profile::builtin(profile).map_err(|err| Failure::from_error(Exit::Usage, &err))?;
     let failed = |err| Failure::from_error(Exit::Failed, &err);
     let key = profile.candidate(KeyId(1)).map_err(failed)?;
@@ -33,7 +37,15 @@ fn generate(profile: &str, output: Option<&Path>, to_terminal: bool, console: Co
         return Err(Failure::new(Exit::Usage, "a key of this profile has several parts, and can't be one text"));
     };
     match output {
-        Some(path) => write_new(path, text)?,
+        Some(path) => {
+            write_new(path, text)?;
+            let fingerprint = Fingerprint::of(key.parts()).ok().map(|fingerprint| fingerprint.to_string());
+            let document = serde_json::json!({
+                "schema_version": SCHEMA_VERSION, "kind": "key", "file": path, "fingerprint": fingerprint,
+            });
+            let shown = fingerprint.map(|fingerprint| format!(" ({fingerprint})")).unwrap_or_default();
+            console.result(&format!("wrote a new key to `{}`{shown}", path.display()), &document);
+        }
         None if console.stdout_is_terminal() && !to_terminal => {
             return Err(Failure::new(
                 Exit::Usage,

@@ -1,6 +1,6 @@
 //! One file for each command; here they are chosen.
 
-mod demo;
+pub(crate) mod demo;
 mod drive;
 mod inspect;
 mod key;
@@ -48,7 +48,6 @@ pub(crate) fn run(cli: &Cli, console: Console) -> Result<Exit, Failure> {
         Command::Audit(command) => record::run_audit(command, global, console),
         Command::Simulate(args) => simulate::run(args, global, console),
         Command::Demo(args) => demo::run(args, console),
-        Command::DemoReplica { args } => demo::replica(args),
         Command::Lint(args) => lint::run(args, global, console),
         Command::Key(command) => key::run(command, console),
         Command::Token(command) => token::run(command, console),

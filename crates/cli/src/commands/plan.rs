@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use keyroll_engine::PlanDocument;
+use keyroll_engine::config::Period;
+use keyroll_engine::{PlanDocument, PlannedStep, Remaining};
+use keyroll_rotation::Mode;
 
 use super::drive::planned_mode;
 use super::refusal::engine_failure;
@@ -12,20 +14,53 @@ use crate::args::{Global, PlanArgs};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::view::View;
-use crate::output::{Console, table};
+use crate::output::{Console, SCHEMA_VERSION, table};
 
 pub(crate) fn run(args: &PlanArgs, global: &Global, console: Console) -> Result<Exit, Failure> {
     let setup = Setup::load(global)?;
     let view = Arc::new(View::new(console));
     let (engine, stop) = setup.engine(&view)?;
-    let plan =
-        block_on(Some(stop), engine.plan(planned_mode(args.mode)))?.map_err(|err| engine_failure(&err, console))?;
+    let mode = args.mode.map_or(Mode::Staged, planned_mode);
+    let (open, plan) = block_on(Some(stop), async {
+        match engine.remaining().await? {
+            Some(open) => Ok((Some(open), None)),
+            None => engine.plan(mode).await.map(|plan| (None, Some(plan))),
+        }
+    })?
+    .map_err(|err| engine_failure(&err, console))?;
     view.finish();
+    if let Some(open) = open {
+        return under_way(&open, args, console);
+    }
+    let Some(plan) = plan else { return Ok(Exit::Done) };
     if let Some(path) = &args.output {
         save(path, &plan)?;
     }
     console.result(&text(&plan), &plan);
     Ok(if plan.steps.is_empty() { Exit::Done } else { Exit::Changes })
+}
+
+/// A plan is for a rotation that is to begin. Over an open one, people are told what is left of that.
+fn under_way(open: &Remaining, args: &PlanArgs, console: Console) -> Result<Exit, Failure> {
+    let rotation = &open.rotation;
+    let (mode, stage) = (keyroll_engine::words::mode(rotation.mode), keyroll_engine::words::stage(rotation.stage));
+    let what =
+        format!("a rotation is open ({}, mode {mode}, stage {stage}), and a plan is for the next one", rotation.id);
+    if args.output.is_some() || args.mode.is_some_and(|mode| planned_mode(mode) != rotation.mode) {
+        return Err(Failure::new(Exit::Usage, format!("{what}; nothing was saved"))
+            .next("`keyroll plan` shows what is left of it, `keyroll rotate` goes on with it"));
+    }
+    let mut text = format!("{} · {what}\nwhat is left of it:\n", open.name);
+    steps(&mut text, &open.steps);
+    if let Some(wait) = &open.wait {
+        text.push_str(&table::reasons(wait, jiff::Timestamp::now()));
+    }
+    text.push_str("next: keyroll rotate\n");
+    let document = serde_json::json!({
+        "schema_version": SCHEMA_VERSION, "kind": "remaining", "remaining": open,
+    });
+    console.result(&text, &document);
+    Ok(Exit::Changes)
 }
 
 fn save(path: &Path, plan: &PlanDocument) -> Result<(), Failure> {
@@ -40,16 +75,13 @@ fn text(plan: &PlanDocument) -> String {
     for line in &plan.world {
         text.push_str(&format!("now: {line}\n"));
     }
-    for (number, step) in plan.steps.iter().enumerate() {
-        text.push_str(&format!("{:>3}. {:<10} {:<7} {}", number + 1, step.stage, step.kind, step.what));
-        if step.at_least_ms > 0 {
-            text.push_str(&format!(" (at least {})", span(step.at_least_ms)));
-        }
-        text.push('\n');
-    }
-    let rolls = plan.steps.iter().filter(|step| step.kind == "reload").count();
+    steps(&mut text, &plan.steps);
+    let rolls = match plan.steps.iter().filter(|step| step.kind == "reload").count() {
+        1 => "1 reload".to_owned(),
+        count => format!("{count} reloads"),
+    };
     let whole = plan.earliest_end.round(jiff::Unit::Second).unwrap_or(plan.earliest_end);
-    text.push_str(&format!("duration: at least {}, and the time of {rolls} reloads\n", span(plan.at_least_ms)));
+    text.push_str(&format!("duration: at least {}, and the time of {rolls} of every member\n", span(plan.at_least_ms)));
     text.push_str(&format!("earliest end: {whole}, if it begins now\n"));
     text.push_str(&format!("clients notice: {}\n", plan.clients_notice));
     for sessions in &plan.sessions {
@@ -58,8 +90,16 @@ fn text(plan: &PlanDocument) -> String {
     text
 }
 
+fn steps(text: &mut String, steps: &[PlannedStep]) {
+    for (number, step) in steps.iter().enumerate() {
+        text.push_str(&format!("{:>3}. {:<10} {:<7} {}", number + 1, step.stage, step.kind, step.what));
+        if step.at_least_ms > 0 {
+            text.push_str(&format!(" (at least {})", span(step.at_least_ms)));
+        }
+        text.push('\n');
+    }
+}
+
 fn span(millis: u64) -> String {
-    let seconds = i64::try_from(millis.div_ceil(1000)).unwrap_or(i64::MAX);
-    let start = jiff::Timestamp::UNIX_EPOCH;
-    table::span(jiff::Timestamp::from_second(seconds).unwrap_or(jiff::Timestamp::MAX), start)
+    Period::seconds(millis.div_ceil(1000)).to_string()
 }

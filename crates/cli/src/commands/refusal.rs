@@ -18,6 +18,7 @@ pub(crate) fn exit_of(kind: ExitKind) -> Exit {
         ExitKind::Locked => Exit::Locked,
         ExitKind::RolledBack => Exit::RolledBack,
         ExitKind::HumanMustDecide => Exit::Human,
+        ExitKind::Usage => Exit::Usage,
         ExitKind::Interrupted => Exit::Interrupted,
         _ => Exit::Failed,
     }
@@ -40,9 +41,11 @@ pub(crate) fn engine_failure(error: &EngineError, console: Console) -> Failure {
         EngineError::Foreign { .. } => Some("keyroll explain".to_owned()),
         // The machine refuses what a foreign write makes unsafe; `explain` says what there is to do about it.
         EngineError::Refused(_) => Some("keyroll explain".to_owned()),
+        EngineError::ForeignWriteFirst { what, .. } => Some(format!("decide about it, then: keyroll {what}")),
         EngineError::Fleet(_) | EngineError::Store(_) => {
             Some("mend what it names; an open rotation goes on from there with the same command".to_owned())
         }
+        EngineError::Keys(_) => Some("`keyroll preflight` says which field can't be read, and why".to_owned()),
         EngineError::Superseded { .. } => Some("keyroll status".to_owned()),
         EngineError::NothingOpen { .. } => Some("keyroll status".to_owned()),
         _ => None,

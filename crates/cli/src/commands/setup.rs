@@ -1,6 +1,7 @@
 //! From the command line to an engine: the file is read, the adapters are built, Ctrl-C is wired.
 
 use std::future::Future;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -34,6 +35,7 @@ impl Setup {
             .map_err(|err| Failure::from_error(Exit::Usage, &err))?;
         let (sender, receiver) = interrupt();
         let engine = Engine::new(assembly, &self.state_dir, self.operator.clone())
+            .with_document(self.config.clone())
             .with_observer(view.clone())
             .with_interrupt(receiver);
         Ok((engine, Stop::new(sender, view)))
@@ -74,9 +76,11 @@ pub(crate) fn load_config(global: &Global) -> Result<SessionKey, Failure> {
 pub(crate) fn config_failure(err: &LoadError) -> Failure {
     match err {
         LoadError::Invalid(errors) => Failure::new(Exit::Usage, format!("the configuration is not valid\n{errors}")),
-        other => {
-            Failure::from_error(Exit::Usage, other).next("write one with `keyroll init`, or name it with --config")
+        LoadError::Read { source, .. } if source.kind() == ErrorKind::NotFound => {
+            Failure::from_error(Exit::Usage, err).next("write one with `keyroll init`, or name another with --config")
         }
+        other => Failure::from_error(Exit::Usage, other)
+            .next("it has to be a text file that this user may read; name another with --config"),
     }
 }
 
@@ -129,7 +133,20 @@ fn operator_name(global: &Global) -> String {
         .or_else(|| std::env::var("USER").ok())
         .or_else(|| std::env::var("LOGNAME").ok())
         .filter(|name| !name.is_empty())
-        .unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+        .unwrap_or_else(|| user_name(rustix::process::getuid().as_raw()))
+}
+
+/// The user's name where the environment does not say it, as under cron or in a container.
+fn user_name(uid: u32) -> String {
+    let number = uid.to_string();
+    std::fs::read_to_string("/etc/passwd")
+        .ok()
+        .and_then(|users| {
+            let mut fields = users.lines().map(|line| line.split(':').collect::<Vec<_>>());
+            fields.find(|fields| fields.get(2) == Some(&number.as_str())).map(|fields| fields[0].to_owned())
+        })
+        .filter(|name| !name.is_empty())
+        .unwrap_or_else(|| format!("uid {uid}"))
 }
 
 fn host_name() -> String {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use keyroll_keyring::codec::{self, Mint, OpenError, ResealError, SessionCodec};
+use keyroll_keyring::codec::{self, Mint, MintError, OpenError, ResealError, SessionCodec};
 use keyroll_keyring::{Key, KeyId, UnixTime, sealed};
 
 use crate::args::{CodecArgs, KeySource, TokenCommand};
@@ -41,7 +41,7 @@ fn mint(
     };
     let token = codec
         .mint(&key, &Mint { payload: payload.expose(), issued_at: now, expires_at })
-        .map_err(|err| Failure::from_error(Exit::Failed, &err))?;
+        .map_err(|err| not_minted(&err))?;
     console.result(
         &token,
         &serde_json::json!({
@@ -105,12 +105,24 @@ fn build(args: &CodecArgs) -> Result<Box<dyn SessionCodec>, Failure> {
         };
         parameters.insert(name.to_owned(), value.to_owned());
     }
-    codec::build(&args.codec, &parameters).map_err(|err| Failure::from_error(Exit::Usage, &err))
+    codec::build(&args.codec, &parameters).map_err(|err| {
+        Failure::from_error(Exit::Usage, &err)
+            .next("give the format's parameters by name, such as --set cookie=_app_session")
+    })
 }
 
 /// The id that a sealed token names; to tokens of other formats no id matters.
 fn named(token: &str) -> KeyId {
     sealed::inspect(token).map_or(KeyId(1), |header| header.key)
+}
+
+fn not_minted(err: &MintError) -> Failure {
+    let failure = Failure::from_error(Exit::Failed, err);
+    match err {
+        MintError::Times { .. } => failure.next("say how long the session lives, as in --lifetime 1h"),
+        MintError::Key { .. } => failure.next("say how the key is written with --encoding, or take another key"),
+        _ => failure,
+    }
 }
 
 fn refused(err: OpenError) -> Failure {

@@ -18,6 +18,8 @@ pub(crate) struct Found {
     pub(crate) seen: String,
     /// The session cookie, where the project names it.
     pub(crate) cookie: Option<String>,
+    /// The name that the framework gives it by itself, where the project tells.
+    pub(crate) usual_cookie: Option<String>,
     /// Rails' digest for derived keys, where the project's defaults tell it.
     pub(crate) digest: Option<&'static str>,
 }
@@ -25,7 +27,7 @@ pub(crate) struct Found {
 impl Found {
     /// A framework that the command line named.
     pub(crate) fn told(framework: Framework) -> Self {
-        Self { framework, seen: "named on the command line".to_owned(), cookie: None, digest: None }
+        Self { framework, seen: "named on the command line".to_owned(), cookie: None, usual_cookie: None, digest: None }
     }
 }
 
@@ -92,13 +94,15 @@ fn rails(folder: &Path) -> Option<Found> {
         let major: u32 = version.split('.').next()?.parse().ok()?;
         Some(if major >= 7 { "sha256" } else { "sha1" })
     });
-    Some(Found { framework: Framework::Rails, seen: seen.to_owned(), cookie, digest })
+    let usual_cookie =
+        application.as_deref().and_then(module).map(|module| format!("_{}_session", underscored(&module)));
+    Some(Found { framework: Framework::Rails, seen: seen.to_owned(), cookie, usual_cookie, digest })
 }
 
 fn django(folder: &Path) -> Option<Found> {
     let manage = read(folder, "manage.py").is_some_and(|text| text.contains("DJANGO_SETTINGS_MODULE"));
     let seen = if manage { "manage.py".to_owned() } else { requirement(folder, "django")? };
-    Some(Found { framework: Framework::Django, seen, cookie: None, digest: None })
+    Some(Found { framework: Framework::Django, seen, cookie: None, usual_cookie: None, digest: None })
 }
 
 fn flask(folder: &Path) -> Option<Found> {
@@ -109,7 +113,7 @@ fn flask(folder: &Path) -> Option<Found> {
         Some(name) => name.to_owned(),
         None => requirement(folder, "flask")?,
     };
-    Some(Found { framework: Framework::Flask, seen, cookie: None, digest: None })
+    Some(Found { framework: Framework::Flask, seen, cookie: None, usual_cookie: None, digest: None })
 }
 
 fn express(folder: &Path) -> Option<Found> {
@@ -121,6 +125,7 @@ fn express(folder: &Path) -> Option<Found> {
         framework: Framework::Express,
         seen: format!("`{session}` in package.json"),
         cookie: None,
+        usual_cookie: None,
         digest: None,
     })
 }
@@ -147,6 +152,34 @@ fn after(text: &str, sign: &str) -> Option<String> {
     let value = rest[1..].split(quote).next()?;
     (!value.is_empty() && value.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.')))
         .then(|| value.to_owned())
+}
+
+/// The name of the application's module, as `module Shop` writes it.
+fn module(text: &str) -> Option<String> {
+    let name = text.lines().find_map(|line| line.trim_start().strip_prefix("module "))?.trim();
+    let legal = name.starts_with(|c: char| c.is_ascii_uppercase())
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | ':'));
+    legal.then(|| name.to_owned())
+}
+
+/// As Rails makes `my_shop` of `MyShop`, and `html_shop` of `HTMLShop`.
+fn underscored(name: &str) -> String {
+    let letters: Vec<char> = name.replace("::", "_").chars().collect();
+    let mut text = String::new();
+    for (index, letter) in letters.iter().enumerate() {
+        let before = index.checked_sub(1).map(|index| letters[index]);
+        let begins_word = letter.is_ascii_uppercase()
+            && before.is_some_and(|before| {
+                let ends_word = before.is_ascii_lowercase() || before.is_ascii_digit();
+                let next_is_lower = letters.get(index + 1).is_some_and(char::is_ascii_lowercase);
+                ends_word || (before.is_ascii_uppercase() && next_is_lower)
+            });
+        if begins_word {
+            text.push('_');
+        }
+        text.push(letter.to_ascii_lowercase());
+    }
+    text
 }
 
 /// A file of the project, if it is text of a sane size.
@@ -192,6 +225,20 @@ mod tests {
         assert_eq!(found[0].framework, Framework::Rails);
         assert_eq!(found[0].cookie.as_deref(), Some("_shop"));
         assert_eq!(found[0].digest, Some("sha256"));
+    }
+
+    #[test]
+    fn without_a_name_of_its_own_the_cookie_has_the_one_that_rails_makes_of_the_module() {
+        for (module, cookie) in [
+            ("Shop", "_shop_session"),
+            ("MyShop", "_my_shop_session"),
+            ("HTMLShop2Go", "_html_shop2_go_session"),
+            ("Admin::Shop", "_admin_shop_session"),
+        ] {
+            let text = format!("require \"rails/all\"\n\nmodule {module}\n  class Application\n");
+            let found = detect(project(&[("config/application.rb", &text)]).path());
+            assert_eq!((found[0].cookie.as_deref(), found[0].usual_cookie.as_deref()), (None, Some(cookie)));
+        }
     }
 
     #[test]

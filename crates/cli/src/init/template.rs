@@ -26,7 +26,8 @@ pub(crate) fn render(found: &Found, answers: &Answers, initializer: Option<&Init
             seen => &found.seen,
             cookie => &found.cookie,
             digest => found.digest,
-            usual_cookie => usual_cookie(found.framework),
+            usual_cookie => found.usual_cookie.as_deref().unwrap_or_else(|| usual_cookie(found.framework)),
+            is_default => found.usual_cookie.is_some(),
             initializer => initializer.map(|one| one.path.as_str()),
             minted => found.framework == Framework::Rails,
         })

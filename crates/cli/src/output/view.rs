@@ -17,6 +17,8 @@ pub(crate) struct View {
     console: Console,
     kind: Kind,
     said: Mutex<Said>,
+    /// What Ctrl-C does here.
+    stopping: &'static str,
 }
 
 /// What was said last of what is done again and again while something is waited for.
@@ -74,7 +76,12 @@ impl View {
         } else {
             Kind::Lines { last_wait: Mutex::new(String::new()) }
         };
-        Self { console, kind, said: Mutex::default() }
+        Self { console, kind, said: Mutex::default(), stopping: "Ctrl-C stops; the same command goes on" }
+    }
+
+    /// The same, where Ctrl-C does something else.
+    pub(crate) fn stopped_by(self, stopping: &'static str) -> Self {
+        Self { stopping, ..self }
     }
 
     /// Clears the live picture, so that the result stands alone.
@@ -158,7 +165,7 @@ impl Observer for View {
                 match &self.kind {
                     Kind::Live { bar, picture, .. } => {
                         picture.wait(Some(wait.clone()));
-                        bar.set_message("Ctrl-C stops; the same command goes on");
+                        bar.set_message(self.stopping);
                     }
                     Kind::Lines { last_wait } => {
                         // The time left changes with every look; the reason is said once.

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use keyroll_testkit::Suite;
+use keyroll_testkit::{Need, Suite};
 use libtest_mimic::Failed;
 
 fn main() {
@@ -24,6 +24,79 @@ fn main() {
             for words in [&["plan"][..], &["rotate"], &["status"], &["audit", "verify"], &["lint"]] {
                 keyroll(folder.path(), words)?.exits(64)?.says("keyroll init")?;
             }
+            Ok(())
+        })
+        .test("a configuration that is there and can't be read is not to be written anew", || {
+            let folder = tempfile::tempdir()?;
+            keyroll(folder.path(), &["status", "-c", "."])?
+                .exits(64)?
+                .says("--config")?
+                .does_not_say("keyroll init")?;
+            fs::write(folder.path().join("keyroll.yaml"), b"\xff\xfe")?;
+            keyroll(folder.path(), &["status"])?.exits(64)?.says("a text file")?.does_not_say("keyroll init")?;
+            Ok(())
+        })
+        .test("the record says who drives, and not nobody", || {
+            let folder = tempfile::tempdir()?;
+            fs::write(folder.path().join("keyroll.yaml"), format!("{HEAD}{RAILS}"))?;
+            for name in ["", " "] {
+                keyroll(folder.path(), &["rotate", "--operator", name])?.exits(64)?.says("who drives")?;
+            }
+            Ok(())
+        })
+        .test("what a replica of the demo runs is shown by no help, manual or completion", || {
+            let folder = tempfile::tempdir()?;
+            for words in
+                [&["--help"][..], &["man"], &["completions", "bash"], &["completions", "zsh"], &["completions", "fish"]]
+            {
+                let run = keyroll(folder.path(), words)?;
+                run.exits(0)?.says("rollback")?.does_not_say("replica of the demo")?.does_not_say("demo-replica")?;
+            }
+            Ok(())
+        })
+        .test_with("the completions are taken by their shells, and complete", &[Need::OtherShells], || {
+            let folder = tempfile::tempdir()?;
+            for (shell, completes) in [
+                ("bash", "source ./bash; COMP_WORDS=(keyroll roll); COMP_CWORD=1; _keyroll keyroll roll keyroll; echo ${COMPREPLY[@]}"),
+                ("zsh", "autoload -U compinit; compinit -u -d ./dump; source ./zsh; whence -w _keyroll; grep -o rollback ./zsh"),
+                ("fish", "source ./fish; complete -C 'keyroll roll'"),
+            ] {
+                let script = keyroll(folder.path(), &["completions", shell])?;
+                fs::write(folder.path().join(shell), &script.exits(0)?.stdout)?;
+                for arguments in [&["-n", shell][..], &["-c", completes]] {
+                    let ran = Command::new(shell).args(arguments).current_dir(folder.path()).stdin(Stdio::null()).output()?;
+                    let said = String::from_utf8_lossy(&ran.stdout).into_owned();
+                    let complained = String::from_utf8_lossy(&ran.stderr).into_owned();
+                    if !ran.status.success() || (arguments[0] == "-c" && !said.contains("rollback")) {
+                        return Err(format!("{shell} {arguments:?}: {}: {said}{complained}", ran.status).into());
+                    }
+                }
+            }
+            Ok(())
+        })
+        .test("a token that can't be minted says what to give", || {
+            let folder = tempfile::tempdir()?;
+            fs::write(folder.path().join("key"), b"0123456789abcdeffedcba98-6543210")?;
+            fs::write(folder.path().join("payload"), "{}")?;
+            let mint = ["token", "mint", "--codec", "sealed", "--encoding", "raw", "--payload", "payload"];
+            keyroll(folder.path(), &[&mint[..], &["--key-file", "key"]].concat())?.exits(64)?.says("--set cookie=")?;
+            let mint = [&mint[..], &["--set", "cookie=session"]].concat();
+            let run = keyroll(folder.path(), &[&mint[..], &["--key-file", "key"]].concat())?;
+            run.exits(1)?.says("--lifetime 1h")?;
+            keyroll(folder.path(), &[&mint[..], &["--key-file", "key", "--lifetime", "1h"]].concat())?.exits(0)?;
+            let run = keyroll(folder.path(), &[&mint[..], &["--key-file", "payload", "--lifetime", "1h"]].concat())?;
+            run.exits(1)?.says("--encoding")?;
+            Ok(())
+        })
+        .test("a key goes to a file or as it is, and never into JSON", || {
+            let folder = tempfile::tempdir()?;
+            let json = ["key", "generate", "--format", "json"];
+            keyroll(folder.path(), &json)?.exits(64)?.says("--output")?;
+            let written = keyroll(folder.path(), &[&json[..], &["-o", "key"]].concat())?.exits(0)?.json()?;
+            assert_eq!((&written["schema_version"], &written["file"]), (&1.into(), &"key".into()));
+            let shown =
+                keyroll(folder.path(), &["key", "fingerprint", "--key-file", "key", "--format", "json"])?.json()?;
+            assert_eq!(written["fingerprint"], shown["fingerprint"]);
             Ok(())
         })
         .test("an unknown field is shown with its line and the name that was meant", || {
@@ -78,16 +151,16 @@ fn main() {
             fs::write(&path, text)?;
             // The key's file may have a name that YAML would read otherwise.
             keyroll(folder.path(), &["init", "--env-file", "shared: x/.env #1"])?.exits(0)?.says(reads)?;
-            keyroll(folder.path(), &["lint"])?.exits(0)?;
             let json = keyroll(folder.path(), &["init", "--overwrite", "--format", "json"])?.exits(0)?.json()?;
             assert_eq!(json["framework"], *name);
             let code = json["initializer"]["text"].as_str().ok_or("init shows no initializer")?;
             let place = folder.path().join(json["initializer"]["path"].as_str().ok_or("it has no place")?);
             fs::create_dir_all(place.parent().unwrap_or_else(|| folder.path()))?;
             // What the application lacks is found, and what `init` printed mends it.
-            keyroll(folder.path(), &["lint", "--project", "."])?.exits(1)?.says("error: ")?;
+            keyroll(folder.path(), &["lint"])?.exits(1)?.says("error: ")?;
+            keyroll(folder.path(), &["lint", "--project", "nowhere"])?.exits(64)?.says("--project")?;
             fs::write(place, code)?;
-            keyroll(folder.path(), &["lint", "--project", "."])?.exits(0)?;
+            keyroll(folder.path(), &["lint"])?.exits(0)?;
             Ok(())
         });
     }
@@ -110,6 +183,11 @@ impl Run {
     fn says(&self, text: &str) -> Result<&Self, Failed> {
         let said = self.stdout.contains(text) || self.stderr.contains(text);
         if said { Ok(self) } else { Err(self.failed(&format!("should say `{text}`"))) }
+    }
+
+    fn does_not_say(&self, text: &str) -> Result<&Self, Failed> {
+        let said = self.stdout.contains(text) || self.stderr.contains(text);
+        if said { Err(self.failed(&format!("should not say `{text}`"))) } else { Ok(self) }
     }
 
     fn json(&self) -> Result<serde_json::Value, Failed> {

@@ -20,13 +20,20 @@ pub(crate) struct Settings {
     pub(crate) lifetime: Duration,
     /// How long a gate waits for members that may still start from an older file.
     pub(crate) settle: Duration,
+    /// How long the old key is kept.
+    pub(crate) escrow: Duration,
     /// Whether sessions opened are counted by key, and the counter ends the drain.
     pub(crate) counter: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { lifetime: Duration::from_secs(2), settle: Duration::ZERO, counter: false }
+        Self {
+            lifetime: Duration::from_secs(2),
+            settle: Duration::ZERO,
+            escrow: Duration::from_secs(3600),
+            counter: false,
+        }
     }
 }
 
@@ -138,6 +145,18 @@ impl Lab {
             std::thread::sleep(Duration::from_millis(50));
         }
         Err(format!("the rotation did not come to {stage} within {} s", LONGEST.as_secs()).into())
+    }
+
+    /// Runs the command again and again until it says this.
+    pub(crate) fn wait_until_said(&self, words: &[&str], text: &str) -> Result<(), Failed> {
+        let deadline = now() + LONGEST;
+        loop {
+            let ran = self.keyroll(words)?;
+            if ran.says(text).is_ok() || now() > deadline {
+                return ran.says(text).map(drop);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
     }
 
     /// A `keyroll.yaml` beside the fleet's own, with another probe and, if given, with commands that reload the members.
@@ -300,11 +319,12 @@ spec:
       process: {{ command: {command}, ports: {ports:?}, ready: {{ path: /healthz }} }}
   sessions: {{ maxLifetime: {}s, leeway: 1s, {drain} }}
   probe: {{ {probe}, payload: {{ json: {{ user: keyroll-probe, session: 00000000-0000-4000-8000-000000000000, expires_at: 4102444800 }} }} }}
-  policy: {{ settle: {}ms, escrow: 1h }}
+  policy: {{ settle: {}ms, escrow: {}s }}
   evidence: {{ report: {{ path: /.keyroll/ring }}{counter} }}
 ",
         settings.lifetime.as_secs(),
         settings.settle.as_millis(),
+        settings.escrow.as_secs(),
     )
 }
 

@@ -113,6 +113,11 @@ impl Lab {
         Ok(lab)
     }
 
+    /// The folder of everything: the environment file, `keyroll.yaml`, the state.
+    pub(crate) fn folder(&self) -> PathBuf {
+        self.dir.path().to_owned()
+    }
+
     /// Runs the binary to its end.
     pub(crate) fn keyroll(&mut self, args: &[&str]) -> Ran {
         let output = self.command(args).output();
@@ -462,7 +467,7 @@ impl Lab {
         };
         let shipped = std::fs::read_to_string(example().join("keyroll.yaml")).map_err(text)?;
         let config = shipped
-            .replace("run/shop.env", "shop.env")
+            .replace("live/shop.env", "shop.env")
             .replace("[./fleet, list]", &fleet("list"))
             .replace("[./fleet, sessions]", &fleet("sessions"))
             .replace("[./fleet, reload, \"{member}\"]", &fleet("reload"))
@@ -585,7 +590,7 @@ impl Ran {
         if said.contains(words) { Ok(()) } else { Err(format!("`{}` does not say `{words}`: {said}", self.what)) }
     }
 
-    fn said(&self) -> Result<String, String> {
+    pub(crate) fn said(&self) -> Result<String, String> {
         let output = self.output.as_ref()?;
         Ok(format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr)))
     }
@@ -618,7 +623,7 @@ impl Background {
     }
 }
 
-fn example() -> PathBuf {
+pub(crate) fn example() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/rails")
 }
 

@@ -3,6 +3,7 @@
 //! `examples/rails/run` runs it and prints the table. Each scenario has its own fleet, its own key and its own users.
 
 mod lab;
+mod preflight;
 
 use std::time::Duration;
 
@@ -74,6 +75,14 @@ fn scenarios() -> Vec<Scenario> {
                     _ => Err(format!("12, 5 and 0 sessions were to be ended, and {ended}, {again} and {still} were")),
                 }
             },
+        ),
+        Scenario::usual(
+            "preflight names the field that describes the sessions wrongly, once",
+            preflight::wrong_descriptions,
+        ),
+        Scenario::usual(
+            "lint and preflight name each mistake of the project, and nothing is written",
+            preflight::mistakes_of_the_project,
         ),
         Scenario::usual("accelerated revocation kills the leaked key on every member", |lab| {
             lab.send_users_home()?;

@@ -28,6 +28,7 @@ use crate::world::stamp::StampBody;
 #[non_exhaustive]
 pub struct Affected {
     /// [`SCHEMA_VERSION`].
+    #[serde(rename = "schema_version")]
     pub schema_version: u32,
     /// The key's name in `keyroll.yaml`.
     pub name: String,
@@ -60,7 +61,7 @@ impl Engine {
     /// Whom a revocation would concern. Nothing is written.
     pub async fn affected(&self, request: &RevokeRequest) -> Result<Affected, EngineError> {
         let views = self.read_stores().await?;
-        let sighting = self.sight_keys(&views);
+        let sighting = self.sight_keys(&views)?;
         let stores: Vec<_> = sighting.stores.iter().filter_map(|said| said.configuration().cloned()).collect();
         let listed = sweep::list(&self.assembly.consumers).await?;
         let keys = ending(&stores, staying(&sighting.stamp, request));

@@ -2,6 +2,7 @@
 //!
 //! It weighs with the gates' own measure, so that nobody learns in the middle of a rotation that a report is not enough.
 
+use keyroll_adapters::evidence::{LIKE_EVERY_OTHER, OPENS_UNDER_NONE, PROVES_NOTHING};
 use keyroll_keyring::{Key, KeyId};
 use keyroll_rotation::WorldConfiguration;
 use keyroll_rotation::gate::{Ability, Answer, EvidenceLevel, EvidenceRule, MemberKind, Observation, Readiness};
@@ -19,16 +20,45 @@ pub(crate) struct Calibration<'a> {
     pub(crate) configuration: &'a WorldConfiguration,
     pub(crate) random: &'a Key,
     pub(crate) rule: EvidenceRule,
-    pub(crate) mintable: Mintable,
+    pub(crate) mintable: &'a Mintable,
 }
 
 /// Who can mint a session under a key that is not in use.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Mintable {
-    /// Keyroll.
-    Here,
+    /// Keyroll, in this format.
+    Here(SessionFormat),
     /// The application alone, under the key that is in use.
     ByTheApplication,
+}
+
+/// The fields of the file that decide how a session is minted, each with what stands in it.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) struct SessionFormat {
+    pub(crate) cookie: String,
+    /// What the keys are derived with.
+    pub(crate) key_derivation: Vec<String>,
+}
+
+impl SessionFormat {
+    /// What is most likely wrong where the application took the minted session for no session, by what `came` back.
+    fn suspects(&self, came: &str) -> String {
+        let Self { cookie, key_derivation } = self;
+        let derivation = key_derivation.join(" and ");
+        let causes = match (came.contains(OPENS_UNDER_NONE), derivation.is_empty()) {
+            (true, false) => {
+                format!(
+                    "{derivation}: the cookie's name is right, and what the application sets there was sealed otherwise"
+                )
+            }
+            (false, false) => format!("{cookie}, then {derivation}"),
+            (_, true) => cookie.clone(),
+        };
+        format!(
+            "the file or the application is wrong about {causes}. If they agree, `probe.path` is a page that answers everybody \
+             alike, or `probe.accepted` does not tell what a good answer is"
+        )
+    }
 }
 
 /// Whether a member can be proven by what is not seen before its reload.
@@ -58,11 +88,45 @@ impl Calibration<'_> {
                 checks.advice("member.ready", object, "it is on its way out", "it has to be gone before a gate passes");
             }
             (Readiness::Ready, MemberKind::Worker) => self.judge_worker(checks),
+            (Readiness::Ready, MemberKind::Serving) if self.judge_blind(checks) => {}
             (Readiness::Ready, MemberKind::Serving) => {
                 self.judge_accepting(checks);
                 self.judge_minting(checks);
             }
         }
+    }
+
+    /// Where the probe can't tell a session under the key in use from one under a random key, everything else follows from that,
+    /// and it is said once. Whether it was that.
+    fn judge_blind(&self, checks: &mut Checks) -> bool {
+        let Mintable::Here(format) = self.mintable else { return false };
+        let (active, random) = (self.configuration.active, self.random.id());
+        let (answer, level) = self.claim(active, Ability::Accepts);
+        let told = answer == Answer::No || (answer == Answer::Yes && level >= Some(EvidenceLevel::P3));
+        let detail = self.status.keys.iter().find(|key| key.key == random).map_or("", |key| key.detail.as_str());
+        // What other witnesses say stands behind it, and where the page is the trouble that may be what helps.
+        let came = detail.split("; ").next().unwrap_or_default();
+        let is_unknown = self.claim(random, Ability::Accepts).0 == Answer::Unknown;
+        if self.rule != EvidenceRule::Strong || told || !is_unknown || !came.contains(PROVES_NOTHING) {
+            return false;
+        }
+        let object = Some(self.name);
+        match came.strip_prefix(LIKE_EVERY_OTHER) {
+            Some(came) => {
+                let found = format!(
+                    "a session under {active}, which is in use, was sent and answered like one under a random key{came}"
+                );
+                checks.unknown("probe.calibration", object, found, &format.suspects(came));
+            }
+            None => {
+                let fix = "probe a page that needs a session, or describe better what a rejected session looks like";
+                checks.unknown("probe.calibration", object, detail, fix);
+            }
+        }
+        if self.claim(active, Ability::Mints).0 == Answer::Yes {
+            self.judge_minting(checks);
+        }
+        true
     }
 
     /// A worker has no address; its own report proves it, or when it started.
@@ -136,7 +200,7 @@ impl Calibration<'_> {
                 let words =
                     self.said(self.random.id(), "nothing shows whether a session under a random key is rejected");
                 let fix = match self.mintable {
-                    Mintable::Here => {
+                    Mintable::Here(_) => {
                         "probe a page that differs with and without a session, and describe what a rejected session \
                          looks like"
                     }

@@ -11,7 +11,7 @@ use crate::answers::preflight::Checks;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::error::error_chain;
-use crate::members::sweep::{self, Listed};
+use crate::members::sweep::Listed;
 
 /// What the log of one run says.
 pub(crate) enum Said {
@@ -32,7 +32,7 @@ impl Engine {
             return Ok(None);
         }
         let mut counts = BTreeMap::new();
-        for one in sweep::list(&self.assembly.consumers).await? {
+        for one in self.list().await? {
             let said = match self.log_of(&one).await {
                 Ok(None) => continue,
                 Ok(Some(log)) => Said::Lines(count(&log, &texts)),

@@ -1,29 +1,36 @@
 //! Why it waits, in words and figures that a person can act on. Members have their names here, and only here.
 
 use keyroll_rotation::gate::{Ability, Answer, GateName, Readiness, Unproven};
-use keyroll_rotation::{Halt, Naysayer, Wait};
+use keyroll_rotation::{Event, Halt, Naysayer, Rotation, Wait};
 
 use crate::clock::{calendar, spoken};
+use crate::driver::fitting::can;
 use crate::driver::session::Session;
 use crate::report::{NaysayerReport, UnprovenMember, WaitReport, Who};
+use crate::world::Materials;
 
 impl Session<'_> {
     /// The machine's answer with the names of members.
     pub(crate) fn report_wait(&self, wait: &Wait) -> WaitReport {
         let (consumers, stores) = (self.engine.consumer_names(), self.engine.locations());
-        let names = Names { roster: &self.roster, consumers: &consumers, stores: &stores };
-        names.report(wait, self.machine().and_then(|machine| machine.halt.as_ref()))
+        let names = self.names(&consumers, &stores);
+        names.report(wait, self.machine())
     }
 
     /// What there is to decide where it stands still.
     pub(crate) fn decision(&self, halt: &Halt) -> String {
+        let Some(machine) = self.machine() else { return String::new() };
         let (consumers, stores) = (self.engine.consumer_names(), self.engine.locations());
-        Names { roster: &self.roster, consumers: &consumers, stores: &stores }.decision(halt)
+        self.names(&consumers, &stores).decision(halt, machine)
+    }
+
+    fn names<'a>(&'a self, consumers: &'a [String], stores: &'a [String]) -> Names<'a> {
+        Names { roster: &self.roster, consumers, stores, materials: &self.materials }
     }
 
     pub(crate) fn unproven_members(&self, unproven: &[Unproven]) -> Vec<UnprovenMember> {
         let (consumers, stores) = (self.engine.consumer_names(), self.engine.locations());
-        let names = Names { roster: &self.roster, consumers: &consumers, stores: &stores };
+        let names = self.names(&consumers, &stores);
         unproven.iter().map(|one| names.unproven(one)).collect()
     }
 }
@@ -33,15 +40,17 @@ pub(crate) struct Names<'a> {
     pub(crate) roster: &'a crate::members::roster::Roster,
     pub(crate) consumers: &'a [String],
     pub(crate) stores: &'a [String],
+    /// The keys whose bytes are at hand.
+    pub(crate) materials: &'a Materials,
 }
 
 impl Names<'_> {
-    pub(crate) fn report(&self, wait: &Wait, halt: Option<&Halt>) -> WaitReport {
+    pub(crate) fn report(&self, wait: &Wait, machine: Option<&Rotation>) -> WaitReport {
         let mut naysayers: Vec<_> = wait.naysayers.iter().map(|naysayer| self.naysayer(naysayer)).collect();
-        if let Some(halt) = halt
+        if let Some((machine, halt)) = machine.and_then(|machine| Some((machine, machine.halt.as_ref()?)))
             && let Some(human) = naysayers.iter_mut().find(|naysayer| naysayer.who == Who::Human)
         {
-            human.text = self.decision(halt);
+            human.text = self.decision(halt, machine);
         }
         WaitReport {
             stage: crate::words::stage(wait.stage).to_owned(),
@@ -50,39 +59,59 @@ impl Names<'_> {
         }
     }
 
-    /// What there is to decide where it stands still, with the commands for it.
-    fn decision(&self, halt: &Halt) -> String {
+    /// What there is to decide where it stands still, with the commands for it; only with those that the rotation would take now.
+    fn decision(&self, halt: &Halt, machine: &Rotation) -> String {
+        let back = match can(machine, &Event::RollbackRequested) {
+            true => ", or `keyroll rollback`",
+            false => "",
+        };
+        let once_more = |how: &str| match can(machine, &Event::LaggardReloadRequested) {
+            true => format!(". {how}"),
+            false => String::new(),
+        };
         match halt {
-            Halt::Paused => "it is paused: `keyroll resume`, or `keyroll rollback`".to_owned(),
-            Halt::ForeignWrite { found, .. } => {
+            Halt::Paused => format!("it is paused: `keyroll resume`{back}"),
+            Halt::ForeignWrite { store, expected, found } => {
                 let what = crate::answers::status::halt_words(halt, self.stores);
-                let overwrite = "`keyroll resume --overwrite-foreign-write` writes what should be there over it";
-                let adopt = match found {
-                    Some(_) => {
+                let lost: Vec<_> = expected.accept.iter().filter(|id| self.materials.get(**id).is_none()).collect();
+                let overwrite = match lost.first() {
+                    None => {
+                        "; or `keyroll resume --overwrite-foreign-write` writes what should be there over it".to_owned()
+                    }
+                    Some(id) => {
+                        format!("; the bytes of {id} are in no store any more, so that takes somebody's copy of it")
+                    }
+                };
+                let adopt = match found.as_ref().is_some_and(|found| {
+                    let mut stores = machine.stores.clone();
+                    if let Some(held) = stores.get_mut(usize::from(store.0)) {
+                        held.clone_from(found);
+                    }
+                    can(machine, &Event::ForeignWriteAdopted { stores, at: machine.written_at.unwrap_or_default() })
+                }) {
+                    true => {
                         "; `keyroll resume --adopt-foreign-write` goes on from what is there, and is the safe way if \
                          processes have read it already"
                     }
-                    None => "",
+                    false => "",
                 };
-                format!("{what}. Find out who wrote it. Put it back as it was; or {overwrite}{adopt}")
+                format!("{what}. Find out who wrote it. Put it back as it was{overwrite}{adopt}{back}")
             }
             Halt::ReloadStopped { member: Some(index) } => {
                 let name =
                     self.roster.get(*index).map_or_else(|| format!("member {}", index.0), |run| run.member.0.clone());
                 format!(
-                    "`{name}` did not come back from its reload as it should: mend it, then `keyroll resume`, or \
-                     `keyroll rollback`. `keyroll reload --member {name}` reloads it once more"
+                    "`{name}` did not come back from its reload as it should: mend it, then `keyroll resume`{back}. `keyroll \
+                     reload --member {name}` reloads it once more"
                 )
             }
             Halt::ReloadStopped { member: None } => {
-                "a reload failed, or requests fail since: mend that, then `keyroll resume`, or `keyroll rollback`"
-                    .to_owned()
+                format!("a reload failed, or requests fail since: mend that, then `keyroll resume`{back}")
             }
-            Halt::LaggardsRemain => {
-                "members stayed unproven after every allowed reload: mend them, then `keyroll resume`, \
-                                     or `keyroll rollback`. `keyroll reload --laggards` reloads them once more"
-                    .to_owned()
-            }
+            Halt::LaggardsRemain => format!(
+                "members stayed unproven after every allowed reload: mend them, then `keyroll resume`{back}{}",
+                once_more("`keyroll reload --laggards` reloads them once more")
+            ),
             _ => crate::answers::status::halt_words(halt, self.stores),
         }
     }

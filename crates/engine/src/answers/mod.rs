@@ -9,5 +9,6 @@ pub(crate) mod error_texts;
 pub(crate) mod explain;
 pub(crate) mod plan;
 pub(crate) mod preflight;
+pub(crate) mod remaining;
 pub(crate) mod status;
 pub(crate) mod verify;

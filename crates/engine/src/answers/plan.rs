@@ -2,6 +2,7 @@
 //!
 //! The steps are the machine's own, put into words; nothing here knows the protocol. The hash covers the observed world without the names of members, so that a scale-up does not make a plan stale.
 
+use keyroll_adapters::fleets::ReloadStyle;
 use keyroll_keyring::KeyId;
 use keyroll_rotation::plan::{ClientImpact, Plan, Planned, PlannedLeaving, WaitsFor};
 use keyroll_rotation::{DrainRule, Millis, Mode, Stage};
@@ -23,6 +24,7 @@ use crate::world::{self, FieldsSay, StoreView};
 #[non_exhaustive]
 pub struct PlanDocument {
     /// The version of the document.
+    #[serde(rename = "schema_version", alias = "schemaVersion")]
     pub schema_version: u32,
     /// The key's name.
     pub name: String,
@@ -65,7 +67,7 @@ impl Engine {
     /// What a rotation would do now.
     pub async fn plan(&self, mode: Mode) -> Result<PlanDocument, EngineError> {
         let views = self.read_stores().await?;
-        let sighting = self.sight_keys(&views);
+        let sighting = self.sight_keys(&views)?;
         let configuration = match sighting.stores.first() {
             Some(FieldsSay::Configuration(configuration)) => configuration.clone(),
             Some(FieldsSay::Foreign(found)) if sighting.stamp.unfinished().is_none() => {
@@ -141,8 +143,8 @@ impl Engine {
         Err(EngineError::StalePlan { difference: difference.join("\n") })
     }
 
-    pub(crate) fn world_hash(&self, views: &[StoreView]) -> String {
-        hash(&self.world_lines(views, &self.sight_keys(views)))
+    pub(crate) fn world_hash(&self, views: &[StoreView]) -> Result<String, EngineError> {
+        Ok(hash(&self.world_lines(views, &self.sight_keys(views)?)))
     }
 
     /// The world in lines that people can compare: keys by fingerprint, the settings, the kinds of consumers. No member is
@@ -166,7 +168,12 @@ impl Engine {
         }
         for consumer in &self.assembly.consumers {
             let description = consumer.fleet.describe();
-            lines.push(format!("consumer {} ({}, {:?})", consumer.name, description.kind, description.reload));
+            let reload = match description.reload {
+                ReloadStyle::PerMember => "reloaded one by one",
+                ReloadStyle::Whole => "reloaded as a whole",
+                ReloadStyle::HotReload => "reads the key again by itself",
+            };
+            lines.push(format!("consumer {} ({}, {reload})", consumer.name, description.kind));
         }
         if let Some(standby) = sighting.stamp.standby {
             lines.push(format!("standby {}", key(&standby)));
@@ -176,11 +183,12 @@ impl Engine {
 
     /// The machine's own plan in words: with the names of stores, and with what is known of the fleet.
     fn in_words(&self, plan: &Plan, members: usize) -> Vec<PlannedStep> {
-        plan.steps.iter().map(|step| self.step_in_words(plan, &step.what, step.stage, members)).collect()
+        let about = About { mode: plan.mode, old: plan.outgoing, new: plan.incoming, members };
+        plan.steps.iter().map(|step| self.step_in_words(&about, &step.what, step.stage)).collect()
     }
 
-    fn step_in_words(&self, plan: &Plan, planned: &Planned, stage: Stage, members: usize) -> PlannedStep {
-        let (old, new) = (plan.outgoing, plan.incoming);
+    pub(crate) fn step_in_words(&self, about: &About, planned: &Planned, stage: Stage) -> PlannedStep {
+        let About { mode, old, new, members } = *about;
         let (kind, what, at_least) = match planned {
             Planned::StageCandidate { key } => {
                 ("write", format!("{key} is generated and stored where applications do not look"), Millis(0))
@@ -189,7 +197,7 @@ impl Engine {
                 let location = self.locations().get(usize::from(store.0)).cloned().unwrap_or_default();
                 ("write", format!("{location}: {}", world::configuration_words(after)), Millis(0))
             }
-            Planned::Reload if plan.mode == Mode::HardCutover => {
+            Planned::Reload if mode == Mode::HardCutover => {
                 ("reload", format!("{members} members, all at once"), Millis(0))
             }
             Planned::Reload => ("reload", format!("{members} members, each proven before the next"), Millis(0)),
@@ -220,6 +228,9 @@ impl Engine {
                 let keys: Vec<_> = keys.iter().map(ToString::to_string).collect();
                 ("write", format!("{} is destroyed", keys.join(" and ")), Millis(0))
             }
+            Planned::Discard { key } => {
+                ("write", format!("{key} is discarded; nothing was ever sealed with it"), Millis(0))
+            }
             Planned::Destroy { key } => ("write", format!("{key} is destroyed"), Millis(0)),
             _ => ("stamp", "the record is closed".to_owned(), Millis(0)),
         };
@@ -230,6 +241,16 @@ impl Engine {
             at_least_ms: at_least.0,
         }
     }
+}
+
+/// Which rotation the steps are of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct About {
+    pub(crate) mode: Mode,
+    pub(crate) old: KeyId,
+    pub(crate) new: KeyId,
+    /// How many members are listed now.
+    pub(crate) members: usize,
 }
 
 /// What clients will notice.

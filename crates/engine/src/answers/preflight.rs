@@ -12,11 +12,13 @@ use keyroll_keyring::profile::{Contention, Slots};
 use keyroll_rotation::gate::{Declared, EvidenceLevel, EvidenceRule, Gate, GateName};
 use keyroll_rotation::{DrainRule, Mode, WorldConfiguration};
 
-use crate::answers::calibration::{Calibration, Later, Mintable};
+use crate::answers::calibration::{Calibration, Later, Mintable, SessionFormat};
 use crate::assembly::Stickiness;
 use crate::clock::millis;
+use crate::config::Period;
 use crate::engine::Engine;
-use crate::error::error_chain;
+use crate::error::{EngineError, error_chain};
+use crate::lint;
 use crate::members::roster::Roster;
 use crate::members::sweep;
 use crate::members::sweep::inquiry;
@@ -74,17 +76,23 @@ impl Engine {
     pub(crate) async fn preflight_checks(&self, mode: Mode, lock: Lock, rule: EvidenceRule) -> PreflightReport {
         let mut checks = Checks::default();
         let views = self.check_stores(&mut checks).await;
-        if let Some(views) = views {
-            let sighting = self.sight_keys(&views);
+        let sighted = views.map(|views| self.sight_keys(&views).map(|sighting| (views, sighting))).transpose();
+        if let Err(error) = &sighted {
+            let fix = "`keyroll audit verify` shows what is wrong with the record; put it back from a backup";
+            checks.red("state.read", None, error_chain(error), fix);
+        }
+        if let Ok(Some((views, sighting))) = sighted {
             if lock == Lock::Asked {
                 self.check_lock(&sighting.stamp, &mut checks);
             }
             let configuration = self.check_keys(&views, &sighting, mode, &mut checks);
             self.check_lifetimes(mode, &mut checks);
+            self.check_project(mode, &mut checks);
             self.check_members(&sighting, configuration.as_ref(), rule, &mut checks).await;
             self.check_restarts_show(mode, &mut checks).await;
+            // The clock is the first store's, so where that can't be read, that is all there is to say.
+            self.check_clock(&mut checks).await;
         }
-        self.check_clock(&mut checks).await;
         PreflightReport { schema_version: SCHEMA_VERSION, checks: checks.0 }
     }
 
@@ -107,6 +115,7 @@ impl Engine {
                         "make it readable, or mend `store` in the file",
                     );
                     all = false;
+                    continue;
                 }
             }
             match &description.swap {
@@ -225,7 +234,11 @@ impl Engine {
         let settings = &self.assembly.policy.settings;
         match (settings.max_lifetime, settings.drain_limit, settings.least_reissued_permille) {
             (Some(lifetime), _, _) => {
-                checks.green("sessions.lifetime", None, format!("sessions live for {} s at most", lifetime.0 / 1000));
+                checks.green(
+                    "sessions.lifetime",
+                    None,
+                    format!("sessions live for {} at most", Period::milliseconds(lifetime.0)),
+                );
             }
             (None, Some(_), Some(_)) => checks.advice(
                 "sessions.lifetime",
@@ -265,6 +278,51 @@ impl Engine {
             ),
             _ => {
                 checks.unknown("drain.evidence", None, "a rule that this release does not know", "use a newer keyroll")
+            }
+        }
+    }
+
+    /// What can be seen of the application before anything is written. That its members read the slot of accepted keys can't be:
+    /// something has to stand there first. G1 shows it, before anything is promoted.
+    fn check_project(&self, mode: Mode, checks: &mut Checks) {
+        let Some(document) = &self.document else { return };
+        let profile = &self.assembly.profile;
+        let Some(folder) = &document.project else {
+            checks.advice(
+                "project.sources",
+                None,
+                "no project folder is named, so nobody looked whether the application reads a second key; gate G1 shows it, \
+                 before anything is promoted and with no session lost",
+                "name it, as in `project: .`, and what `keyroll lint` finds there is found here",
+            );
+            return;
+        };
+        let object = Some(folder.written());
+        match lint::project(profile, folder.resolved()) {
+            Err(error) => {
+                let fix = "name the project's folder as `project` in the file, or leave that out";
+                checks.unknown("project.sources", object, error_chain(&error), fix);
+            }
+            Ok(looked) if looked.findings.is_empty() => {
+                let found =
+                    format!("no well-known mistake in the source files that configure sessions ({})", looked.files);
+                checks.green("project.sources", object, found);
+            }
+            Ok(looked) => {
+                for finding in looked.findings {
+                    let place = match finding.line {
+                        Some(line) => format!("{}:{line}", finding.path),
+                        None => finding.path,
+                    };
+                    let found = format!("{place}: {}: {}", finding.what, finding.consequence);
+                    match mode {
+                        // A cutover needs no second key, and an emergency does not wait for a mended project.
+                        Mode::Cutover | Mode::HardCutover | Mode::Accelerated => {
+                            checks.advice("project.sources", object, found, &finding.fix);
+                        }
+                        _ => checks.red("project.sources", object, found, &finding.fix),
+                    }
+                }
             }
         }
     }
@@ -350,7 +408,7 @@ impl Engine {
         let mut roster = Roster::default();
         let now = Timestamp(millis(self.clock.now()).0);
         let mintable = match self.assembly.profile.codec() {
-            Some(_) => Mintable::Here,
+            Some((format, _)) => Mintable::Here(self.session_format(format)),
             None => Mintable::ByTheApplication,
         };
         for showing in sweep::ask(listed, &mut roster, &inquiry, self.clock.as_ref(), now).await {
@@ -379,11 +437,28 @@ impl Engine {
                     configuration,
                     random: &random,
                     rule,
-                    mintable,
+                    mintable: &mintable,
                 };
                 calibration.judge(checks);
             }
         }
+    }
+
+    /// What the file says of the sessions that are minted for a probe, with the field of each.
+    fn session_format(&self, codec: &str) -> SessionFormat {
+        let said = |name: &str| {
+            self.document
+                .as_ref()
+                .and_then(|document| document.profile.parameters.get(name))
+                .map(|value| format!("`{value}`"))
+        };
+        let named =
+            |name: &str| format!("`profile.{name}` (now {})", said(name).unwrap_or_else(|| "the default".to_owned()));
+        let key_derivation = match codec {
+            "rails" => vec![named("digest"), named("salt")],
+            _ => Vec::new(),
+        };
+        SessionFormat { cookie: named("cookie"), key_derivation }
     }
 
     async fn check_clock(&self, checks: &mut Checks) {
@@ -409,8 +484,8 @@ impl Engine {
     }
 
     /// What the stores hold, with ids for keys that were never seen. Nothing is written.
-    pub(crate) fn sight_keys(&self, views: &[StoreView]) -> Sighting {
-        let mut stamp = self.reconcile(views).unwrap_or_else(|| StampBody::new(&self.assembly.name));
+    pub(crate) fn sight_keys(&self, views: &[StoreView]) -> Result<Sighting, EngineError> {
+        let mut stamp = self.reconcile(views)?.unwrap_or_else(|| StampBody::new(&self.assembly.name));
         let mut materials = Materials::default();
         let fingerprints = &self.assembly.fingerprints;
         for view in views {
@@ -432,7 +507,7 @@ impl Engine {
             }
         }
         let stores = views.iter().map(|view| read(&stamp, &mut materials, &view.document.fields)).collect();
-        Sighting { stamp, materials, stores }
+        Ok(Sighting { stamp, materials, stores })
     }
 }
 

@@ -2,10 +2,11 @@
 
 use keyroll_keyring::{KeyId, KeyState};
 use keyroll_rotation::gate::Answer;
-use keyroll_rotation::{Halt, Next, Rotation, Stage, Step};
+use keyroll_rotation::{Halt, Next, Rotation, Stage, Step, Trust};
 
 use crate::answers::explain::Names;
 use crate::clock::{calendar, millis, spoken};
+use crate::driver::conclusion::goes_on;
 use crate::driver::session::Session;
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -21,7 +22,10 @@ use crate::world::{self, Materials, StoreView};
 impl Session<'_> {
     /// Writes `status.json` and shows the picture to whoever watches.
     pub(crate) fn publish(&mut self, wait: Option<&WaitReport>) -> Result<(), EngineError> {
-        let mut status = self.engine.picture(&self.stamp, &self.members, StatusSource::Driver);
+        let seen = self.engine.last_members(&self.stamp);
+        // Whoever has asked nobody yet does not wipe out what was shown to the process before.
+        let members = if self.members.is_empty() { &seen } else { &self.members };
+        let mut status = self.engine.picture(&self.stamp, members, StatusSource::Driver);
         status.wait = wait.cloned();
         status.stores = self.engine.store_status(&self.stamp, &self.views);
         let text = serde_json::to_vec_pretty(&status).unwrap_or_default();
@@ -35,13 +39,9 @@ impl Engine {
     /// Where everything stands: from the stores, with what a driver on this machine saw of the members.
     pub async fn status(&self) -> Result<Status, EngineError> {
         let views = self.read_stores().await?;
-        let stamp = self.reconcile(&views).unwrap_or_else(|| StampBody::new(&self.assembly.name));
-        let seen = self.last_picture();
-        let sighted = if stamp.ledger.keys.is_empty() { self.sight_keys(&views).stores } else { Vec::new() };
-        let same = seen.as_ref().is_some_and(|seen| {
-            seen.rotation.as_ref().map(|rotation| &rotation.id) == stamp.open.as_ref().map(|open| &open.id)
-        });
-        let members = if same { seen.map(|seen| seen.members).unwrap_or_default() } else { Vec::new() };
+        let stamp = self.reconcile(&views)?.unwrap_or_else(|| StampBody::new(&self.assembly.name));
+        let sighted = if stamp.ledger.keys.is_empty() { self.sight_keys(&views)?.stores } else { Vec::new() };
+        let members = self.last_members(&stamp);
         let mut status = self.picture(&stamp, &members, StatusSource::Stores);
         status.stores = self.store_status(&stamp, &views);
         // Before the first rotation no key has an id, and that is no problem; what can't be read as keys is one.
@@ -50,7 +50,7 @@ impl Engine {
                 store.problem = Some(said.words());
             }
         }
-        status.wait = self.why(&stamp).await?;
+        status.wait = self.why(&stamp, &views).await?;
         for entry in views.iter().flat_map(|view| &view.document.escrow) {
             if let Some(key) = status.keys.iter_mut().find(|key| key.id == entry.id) {
                 key.destroy_after = entry.destroy_after.map(|at| calendar(millis(at)));
@@ -59,7 +59,8 @@ impl Engine {
         if let Some(lock) = &status.lock
             && !self.may_drive(lock)
         {
-            status.requests.push(format!("the lock's holder is dead ({lock}); `keyroll rotate` takes over"));
+            let next = stamp.open.as_ref().map_or("keyroll rotate", |open| goes_on(&open.machine));
+            status.requests.push(format!("the lock's holder is dead ({lock}); `{next}` takes over"));
         }
         Ok(status)
     }
@@ -73,13 +74,13 @@ impl Engine {
     /// Why it waits; `None` where nothing is open.
     pub async fn explain(&self) -> Result<Option<WaitReport>, EngineError> {
         let views = self.read_stores().await?;
-        match self.reconcile(&views) {
-            Some(stamp) => self.why(&stamp).await,
+        match self.reconcile(&views)? {
+            Some(stamp) => self.why(&stamp, &views).await,
             None => Ok(None),
         }
     }
 
-    async fn why(&self, stamp: &StampBody) -> Result<Option<WaitReport>, EngineError> {
+    pub(crate) async fn why(&self, stamp: &StampBody, views: &[StoreView]) -> Result<Option<WaitReport>, EngineError> {
         let Some(open) = &stamp.open else { return Ok(None) };
         let now = millis(self.store(0)?.now().await?);
         if let Next::Do(_) = open.machine.next(now) {
@@ -91,8 +92,9 @@ impl Engine {
         }
         let roster = self.load_roster()?;
         let (consumers, stores) = (self.consumer_names(), self.locations());
-        let names = Names { roster: &roster, consumers: &consumers, stores: &stores };
-        Ok(Some(names.report(&open.machine.why(now), open.machine.halt.as_ref())))
+        let materials = self.sight_keys(views)?.materials;
+        let names = Names { roster: &roster, consumers: &consumers, stores: &stores, materials: &materials };
+        Ok(Some(names.report(&open.machine.why(now), Some(&open.machine))))
     }
 
     pub(crate) fn locations(&self) -> Vec<String> {
@@ -101,6 +103,14 @@ impl Engine {
 
     pub(crate) fn consumer_names(&self) -> Vec<String> {
         self.assembly.consumers.iter().map(|consumer| consumer.name.clone()).collect()
+    }
+
+    /// What members showed to the last driver on this machine, if it was about the same rotation.
+    fn last_members(&self, stamp: &StampBody) -> Vec<MemberStatus> {
+        let of_this = |seen: &Status| {
+            seen.rotation.as_ref().map(|rotation| &rotation.id) == stamp.open.as_ref().map(|open| &open.id)
+        };
+        self.last_picture().filter(of_this).map(|seen| seen.members).unwrap_or_default()
     }
 
     /// What a driver on this machine showed last. It only adds the members to what the stores say, so what can't be read
@@ -151,7 +161,7 @@ impl Engine {
         }
     }
 
-    fn rotation_status(&self, open: &OpenRotation) -> RotationStatus {
+    pub(crate) fn rotation_status(&self, open: &OpenRotation) -> RotationStatus {
         let machine = &open.machine;
         RotationStatus {
             id: open.id.clone(),
@@ -208,7 +218,15 @@ fn nobody_drives(machine: &Rotation) -> WaitReport {
         stage: crate::words::stage(machine.stage).to_owned(),
         naysayers: vec![NaysayerReport {
             who: Who::Human,
-            text: "nobody drives it: `keyroll rotate` goes on at any time".to_owned(),
+            text: match machine.stage {
+                Stage::Escrow => {
+                    format!(
+                        "the escrow is over, and nobody has ended it: `keyroll complete` destroys {}",
+                        machine.outgoing
+                    )
+                }
+                _ => "nobody drives it: `keyroll rotate` goes on at any time".to_owned(),
+            },
             gate: None,
             members: Vec::new(),
             until: None,
@@ -259,6 +277,15 @@ fn reach(machine: Option<&Rotation>, id: KeyId, state: KeyState, members: &[Memb
         // What has leaked is not kept, neither as a candidate nor in escrow.
         let gone = matches!(state, KeyState::Compromised | KeyState::Destroyed);
         return if gone { Reach::Gone } else { Reach::StoreOnly };
+    }
+    if machine.is_some_and(|machine| {
+        machine.stage == Stage::Draining
+            && machine.trust == Trust::BothEverywhere
+            && [machine.incoming, machine.outgoing].contains(&id)
+    }) {
+        // Every member has shown what it does with either key, before the drain began; while it drains nobody is asked about the
+        // old one, because a probe under it would count as a session.
+        return Reach::Everywhere;
     }
     let shown = |member: &MemberStatus| {
         member.keys.iter().any(|key| {

@@ -24,7 +24,7 @@ impl Engine {
     /// Asks every member, now.
     pub async fn verify(&self) -> Result<VerifyReport, EngineError> {
         let views = self.read_stores().await?;
-        let sighting = self.sight_keys(&views);
+        let sighting = self.sight_keys(&views)?;
         let mut checks = Checks::default();
         let mut configurations = Vec::new();
         for (view, said) in views.iter().zip(&sighting.stores) {

@@ -12,7 +12,7 @@ use super::SourceSpan;
 #[non_exhaustive]
 pub enum LoadError {
     /// It can't be read.
-    #[error("`{}` can't be read; write one with `keyroll init`, or name another with `--config FILE`", file.display())]
+    #[error("`{}` can't be read", file.display())]
     Read {
         /// Which.
         file: PathBuf,

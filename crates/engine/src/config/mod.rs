@@ -58,6 +58,9 @@ pub struct SessionKey {
     pub name: KeyName,
     /// How the framework names, encodes and orders its keys.
     pub profile: ProfileSpec,
+    /// Where the application's source files are. A plan does not depend on it.
+    #[serde(skip)]
+    pub project: Option<FilePath>,
     /// Where the key lives. Several stores hold the same key.
     pub stores: NonEmpty<StoreSpec>,
     /// Who uses it.

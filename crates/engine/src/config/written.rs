@@ -48,6 +48,8 @@ pub(super) struct Metadata {
 pub(super) struct Spec {
     /// How the framework names, encodes and orders its keys: a name such as `rails`, or a group of fields.
     pub(super) profile: Option<At<Short<Text, Profile>>>,
+    /// The folder with the application's source files. `lint` and preflight look there for the framework's well-known mistakes.
+    pub(super) project: Option<At<PathText>>,
     /// Where the key lives.
     pub(super) store: Option<At<Store>>,
     /// Where the key lives, if that is several places. They hold the same key.

@@ -1,10 +1,11 @@
 //! How a command ends: the lock is given back, and what the loop stopped for becomes an exit code and a sentence.
 
 use keyroll_keyring::KeyId;
-use keyroll_rotation::{Direction, Mode, Stage};
+use keyroll_rotation::{Direction, Mode, Rotation, Stage};
 
 use crate::clock::{calendar, millis, spoken};
 use crate::driver::drive::Stop;
+use crate::driver::fitting::stands_at_the_end_of;
 use crate::driver::session::Session;
 use crate::error::EngineError;
 use crate::outcome::{ExitKind, Outcome};
@@ -64,13 +65,17 @@ impl Session<'_> {
         let mut outcome = match stop {
             Stop::Closed => self.closed_outcome(expected),
             Stop::Decided(summary) => {
-                let goes_on = self.machine().is_some_and(|machine| machine.halt.is_none());
-                Outcome::new(ExitKind::Done, summary).next(if goes_on { "keyroll rotate" } else { "keyroll status" })
+                let next = self.machine().filter(|machine| machine.halt.is_none()).map_or("keyroll status", goes_on);
+                Outcome::new(ExitKind::Done, summary).next(next)
             }
             Stop::Until(until) => self.stopped_at(until),
             Stop::Waiting(report) => waiting(ExitKind::Waiting, report, "keyroll complete"),
-            Stop::Human(report) => waiting(ExitKind::HumanMustDecide, report, "do what it says, then: keyroll rotate"),
-            Stop::Drift(report) => waiting(ExitKind::Drift, report, "do one of these, then: keyroll rotate"),
+            Stop::Human(report) => {
+                waiting(ExitKind::HumanMustDecide, report, &format!("do what it says, then: {}", self.goes_on()))
+            }
+            Stop::Drift(report) => {
+                waiting(ExitKind::Drift, report, &format!("do one of these, then: {}", self.goes_on()))
+            }
             Stop::Interrupted => Outcome::new(
                 ExitKind::Interrupted,
                 format!(
@@ -78,21 +83,49 @@ impl Session<'_> {
                     stage.map_or("no stage", crate::words::stage)
                 ),
             )
-            .next("keyroll rotate"),
+            .next(self.resumed_by()),
         };
         outcome.rotation = rotation;
         outcome.stage = stage;
         outcome
     }
 
+    /// The command that goes on with what was interrupted, and means the same. `rotate` goes on with everything; but whoever asked
+    /// to go back hears then that it went back on them, and whoever revoked a key is not told that it is dead.
+    fn resumed_by(&self) -> String {
+        let Some(open) = self.open() else { return self.goes_on().to_owned() };
+        let operation = self.stamp.lock.as_ref().map(|lock| lock.operation.as_str());
+        match (operation, &open.revoked) {
+            (Some("revoke"), Some(asked)) => format!("keyroll {}", asked.command()),
+            _ if open.machine.direction == Direction::Back && self.stamp.parked.is_none() => {
+                "keyroll rollback".to_owned()
+            }
+            (Some("complete"), _) => "keyroll complete".to_owned(),
+            _ => self.goes_on().to_owned(),
+        }
+    }
+
+    /// What takes the open rotation further.
+    fn goes_on(&self) -> &'static str {
+        self.machine().map_or("keyroll rotate", goes_on)
+    }
+
     /// Somebody asked to stop behind `until`; nobody says no.
     fn stopped_at(&self, until: Stage) -> Outcome {
+        let at_its_end = self.machine().is_some_and(|machine| stands_at_the_end_of(machine, until));
         let (name, until) = (&self.engine.assembly.name, crate::words::stage(until));
         let reached = self.stage().map_or("the next stage", crate::words::stage);
-        let text = format!("`--until {until}` asked to stop before {reached}; it can go on at any time");
-        let mut outcome =
-            Outcome::new(ExitKind::Waiting, format!("`{name}`: `{until}` is done and proven; {reached} has not begun"))
-                .next("keyroll rotate");
+        let (text, summary) = match at_its_end {
+            true => (
+                format!("`--until {until}` asked to stop before {reached}; it can go on at any time"),
+                format!("`{name}`: `{until}` is done and proven; {reached} has not begun"),
+            ),
+            false => (
+                format!("`--until {until}` lies behind, and nothing was done; it can go on at any time"),
+                format!("`{name}`: `{until}` lies behind already; the rotation is in {reached}, and nothing was done"),
+            ),
+        };
+        let mut outcome = Outcome::new(ExitKind::Waiting, summary).next("keyroll rotate");
         outcome.wait = Some(WaitReport {
             stage: reached.to_owned(),
             naysayers: vec![NaysayerReport { who: Who::Human, text, gate: None, members: Vec::new(), until: None }],
@@ -173,6 +206,14 @@ impl Session<'_> {
             "On {at} the key that protects the sessions of `{name}` was replaced, because it may have been in other hands. \
              {impact} The old key opens nothing any more. Nobody has to change a password for this reason alone."
         ))
+    }
+}
+
+/// A closed rotation is not driven any more; what is left of it is the end of its escrow.
+pub(crate) fn goes_on(machine: &Rotation) -> &'static str {
+    match machine.stage {
+        Stage::Escrow => "keyroll complete",
+        _ => "keyroll rotate",
     }
 }
 

@@ -6,6 +6,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use keyroll_adapters::fleets::FleetError;
+use keyroll_adapters::stores::StoreError;
 use keyroll_keyring::{KeyId, KeyState};
 use keyroll_rotation::gate::Verdict;
 use keyroll_rotation::{Direction, DrainRule, Event, Halt, Millis, Mode, Next, Revocation, Rotation, Stage, Wait};
@@ -21,7 +23,7 @@ use crate::journal::{Body, HumanAction};
 use crate::members::sweep;
 use crate::report::{Notice, Resumed, WaitReport};
 use crate::request::{Compromised, Lock, Patience, StoreLeak};
-use crate::world::stamp::{Asked, LastRotation, OpenRotation, PendingRequest, WeakEvidence};
+use crate::world::stamp::{Asked, LastRotation, Minted, OpenRotation, PendingRequest, WeakEvidence};
 
 /// How far to go.
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +103,11 @@ impl Session<'_> {
                 | Err(EngineError::RequestWaits | EngineError::Moved { .. } | EngineError::OldProof { .. }) => {}
                 Ok(Some(stop)) => return Ok(stop),
                 Err(EngineError::Interrupted) => return Ok(Stop::Interrupted),
+                // Ctrl-C also ends the pauses between tries.
+                Err(
+                    EngineError::Store(StoreError::Unavailable { .. })
+                    | EngineError::Fleet(FleetError::Unavailable { .. }),
+                ) if self.engine.interrupt.requested() => return Ok(Stop::Interrupted),
                 Err(error @ EngineError::Foreign { .. }) => {
                     self.look_and_compare().await?;
                     // It may have been put back by now; whoever flaps for ever is not waited for.
@@ -198,6 +205,11 @@ impl Session<'_> {
     fn enter_states(&mut self, machine: &Rotation) {
         let accepted: BTreeSet<KeyId> = machine.stores.iter().flat_map(|store| store.accept.iter().copied()).collect();
         let ids: Vec<_> = self.stamp.ledger.keys.iter().map(|known| (known.id, known.state)).collect();
+        for key in &mut self.stamp.ledger.keys {
+            if machine.stores.iter().any(|store| store.active == key.id) {
+                key.minted = Minted::Perhaps;
+            }
+        }
         for (id, state) in ids {
             if machine.compromised.contains(&id) {
                 self.stamp.ledger.set_state(id, KeyState::Compromised);
@@ -310,7 +322,7 @@ impl Session<'_> {
             self.read_counters(machine.outgoing).await?;
         }
         let Some(gate) = machine.gate() else { return Ok(Watched::Same) };
-        let listed = sweep::list(&self.engine.assembly.consumers).await?;
+        let listed = self.engine.list().await?;
         if listed.iter().all(|one| self.sworn.contains(&one.key())) {
             return Ok(Watched::Same);
         }
@@ -346,8 +358,7 @@ impl Session<'_> {
 
     /// Takes one request, from elsewhere or from this very process.
     pub(crate) async fn take_request(&mut self, request: &PendingRequest) -> Result<(), EngineError> {
-        let revoked = self.stamp.open.as_ref().and_then(|open| open.revoked.as_ref());
-        if revoked == Some(&request.what) && self.stamp.unfinished().is_some() {
+        if self.stamp.carries_out(&request.what) {
             self.caution("this revocation is under way already, and goes on".to_owned());
             return Ok(());
         }

@@ -102,6 +102,7 @@ impl Session<'_> {
             Some(lock) if self.stamp.open.as_ref().is_none_or(|open| open.id != lock.rotation) => lock.rotation.clone(),
             _ => engine.new_rotation_id()?,
         };
+        let plan_hash = engine.world_hash(&self.views)?;
         self.resumed = Resumed::New;
         if leak.is_some_and(|leak| leak.compromised == Compromised::Both || leak.store == StoreLeak::Possible) {
             // No member accepts it any more; it only must not come back, nor wait in escrow. It is in the same write as the
@@ -121,7 +122,7 @@ impl Session<'_> {
             opened_at: calendar(now),
             opened_by: engine.operator.name.clone(),
             why: why.clone(),
-            plan_hash: engine.world_hash(&self.views),
+            plan_hash,
             revoked: leak.map(Asked::revoke),
             shown: Vec::new(),
         });
@@ -209,7 +210,15 @@ impl Session<'_> {
             Ok(key) => key,
             // What can't even be decoded may be right without the newline behind it.
             Err(_) if copy.stripped().is_some() => return Ok(None),
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                return Err(EngineError::RefusedBecause {
+                    reason: format!(
+                        "the copy can't be read as {wanted}: {}; give what stood in the active key's field before the rotation, \
+                         and nothing else",
+                        crate::error::error_chain(&error)
+                    ),
+                });
+            }
         };
         let fingerprints = &self.engine.assembly.fingerprints;
         let same = match (fingerprints.of(key.parts()), self.mark(wanted).fingerprint) {

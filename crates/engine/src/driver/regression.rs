@@ -20,7 +20,7 @@ use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::error::error_chain;
 use crate::journal::{Reason, Why};
-use crate::members::sweep::{self, RunKey};
+use crate::members::sweep::RunKey;
 use crate::world::stamp::{Asked, PendingRequest};
 
 /// One reading of every member's counters.
@@ -106,7 +106,7 @@ impl Engine {
     /// Reads every serving member's counters, several at a time.
     pub(crate) async fn read_error_rates(&self) -> Readings {
         let Some(watch) = &self.assembly.error_rates else { return Readings::default() };
-        let listed = match sweep::list(&self.assembly.consumers).await {
+        let listed = match self.list().await {
             Ok(listed) => listed,
             Err(error) => return Readings { unlisted: Some(error_chain(&error)), ..Readings::default() },
         };

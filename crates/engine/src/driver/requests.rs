@@ -3,9 +3,8 @@
 //! Where another process drives, `pause`, `rollback` and `revoke` are left in the stamp, and that process takes them between
 //! two effects. Where nobody drives, they are carried out here.
 
-use keyroll_adapters::fleets::ReloadStyle;
 use keyroll_adapters::stores::StoreError;
-use keyroll_rotation::{Direction, Event, Mode, Rotation, Stage};
+use keyroll_rotation::{Direction, Event, Mode, Stage};
 
 use crate::clock::{calendar, millis};
 use crate::driver::conclusion::Expected;
@@ -19,8 +18,7 @@ use crate::journal::{Body, HumanAction, Journal, JournalError, Why};
 use crate::outcome::{ExitKind, Outcome};
 use crate::request::Lock;
 use crate::request::{
-    CompleteRequest, Compromised, Overrides, ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest,
-    UnlockRequest, WindowRule,
+    CompleteRequest, Overrides, ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest, UnlockRequest, WindowRule,
 };
 use crate::world;
 use crate::world::lock::{LockHolder, ProcessIdentity, Vitality};
@@ -31,6 +29,7 @@ impl Engine {
     pub async fn rotate(&self, request: RotateRequest) -> Result<Outcome, EngineError> {
         let mut request = request;
         let stamp = self.unlocked().await?;
+        self.rotate_fits(stamp.as_ref(), &request)?;
         let continues = stamp.as_ref().is_some_and(|stamp| stamp.unfinished().is_some());
         if !continues {
             self.may_begin(&request).await?;
@@ -61,8 +60,12 @@ impl Engine {
     /// Whether preflight passes, and the plan was made for this world.
     async fn green(&self, request: &RotateRequest, lock: Lock) -> Result<(), EngineError> {
         let rule = request.overrides.evidence.unwrap_or(self.assembly.policy.settings.evidence);
-        let report = self.preflight_checks(request.mode, lock, rule).await;
+        let report = self.preflight_checks(request.mode(), lock, rule).await;
         if !report.passed() {
+            if lock == Lock::Asked {
+                // Members that somebody else is reloading fail it; then that somebody is the answer.
+                self.unlocked().await?;
+            }
             return Err(EngineError::Preflight { report: Box::new(report) });
         }
         match &request.plan {
@@ -74,9 +77,7 @@ impl Engine {
     /// Continues the open rotation from wherever it waits; destroys what has been in escrow for long enough.
     pub async fn complete(&self, request: CompleteRequest) -> Result<Outcome, EngineError> {
         let stamp = self.unlocked().await?;
-        if stamp.as_ref().is_none_or(|stamp| stamp.open.is_none()) {
-            return Err(self.nothing_open("complete"));
-        }
+        self.complete_fits(stamp.as_ref(), &request.overrides)?;
         let mut session = Session::take(self, "complete").await?;
         let done = session.complete(&request).await;
         session.conclude(done, Expected::Forward).await
@@ -94,7 +95,9 @@ impl Engine {
 
     /// Goes back to the key with which the rotation began.
     pub async fn rollback(&self, request: RollbackRequest) -> Result<Outcome, EngineError> {
-        if let Some(holder) = self.living_holder().await? {
+        let (stamp, holder) = self.state_and_holder().await?;
+        self.rollback_fits(stamp.as_ref(), &request)?;
+        if let Some(holder) = holder {
             if request.key_from.is_some() {
                 return Err(EngineError::RefusedBecause {
                     reason: format!(
@@ -112,7 +115,9 @@ impl Engine {
     /// Ends a compromised key.
     pub async fn revoke(&self, request: RevokeRequest) -> Result<Outcome, EngineError> {
         let asked = Asked::revoke(&request);
-        if let Some(holder) = self.living_holder().await? {
+        let (stamp, holder) = self.state_and_holder().await?;
+        self.revoke_fits(stamp.as_ref(), &asked)?;
+        if let Some(holder) = holder {
             return self.leave(asked, request.why, holder).await;
         }
         let mut session = Session::take(self, "revoke").await?;
@@ -122,7 +127,8 @@ impl Engine {
 
     /// Writes what a store should hold over what somebody else wrote there.
     pub async fn overwrite_foreign_write(&self, why: Why) -> Result<Outcome, EngineError> {
-        self.unlocked().await?;
+        let stamp = self.unlocked().await?;
+        self.decision_fits(stamp.as_ref(), &Asked::Resume {}, "resume")?;
         let mut session = Session::take(self, "resume").await?;
         let done = session.overwrite_foreign_write(why).await;
         session.conclude(done, Expected::Forward).await
@@ -130,7 +136,8 @@ impl Engine {
 
     /// Goes on from what somebody else wrote, where that is safe: both keys are trusted and proven again.
     pub async fn adopt_foreign_write(&self, why: Why) -> Result<Outcome, EngineError> {
-        self.unlocked().await?;
+        let stamp = self.unlocked().await?;
+        self.decision_fits(stamp.as_ref(), &Asked::Resume {}, "resume")?;
         let mut session = Session::take(self, "resume").await?;
         let done = session.adopt_foreign_write(why).await;
         session.conclude(done, Expected::Forward).await
@@ -138,7 +145,7 @@ impl Engine {
 
     /// Reloads laggards, or one member.
     pub async fn reload(&self, request: ReloadRequest, why: Why) -> Result<Outcome, EngineError> {
-        if let Some(holder) = self.living_holder().await? {
+        if let (_, Some(holder)) = self.state_and_holder().await? {
             return match request {
                 ReloadRequest::Laggards => self.leave(Asked::ReloadLaggards {}, why, holder).await,
                 ReloadRequest::Member(_) => Err(EngineError::Locked { holder: Box::new(holder) }),
@@ -152,7 +159,7 @@ impl Engine {
     /// Takes the lock away from a holder that can't be proven dead from here, by the rotation's id.
     pub async fn unlock(&self, request: UnlockRequest) -> Result<Outcome, EngineError> {
         let views = self.read_stores().await?;
-        let Some(stamp) = self.reconcile(&views) else { return Err(self.nothing_open("unlock")) };
+        let Some(stamp) = self.reconcile(&views)? else { return Err(self.nothing_open("unlock")) };
         let Some(holder) = stamp.lock.clone() else {
             return Ok(Outcome::new(ExitKind::Done, "nobody holds the lock; nothing was changed"));
         };
@@ -174,17 +181,19 @@ impl Engine {
     /// The state, where nobody who may be alive holds the lock.
     async fn unlocked(&self) -> Result<Option<StampBody>, EngineError> {
         let views = self.read_stores().await?;
-        let stamp = self.reconcile(&views);
+        let stamp = self.reconcile(&views)?;
         match stamp.as_ref().and_then(|stamp| stamp.lock.as_ref()) {
             Some(holder) if self.may_drive(holder) => Err(EngineError::Locked { holder: Box::new(holder.clone()) }),
             _ => Ok(stamp),
         }
     }
 
-    async fn living_holder(&self) -> Result<Option<LockHolder>, EngineError> {
+    /// The state, and whoever may be driving now.
+    async fn state_and_holder(&self) -> Result<(Option<StampBody>, Option<LockHolder>), EngineError> {
         let views = self.read_stores().await?;
-        let Some(stamp) = self.reconcile(&views) else { return Ok(None) };
-        Ok(stamp.lock.filter(|holder| self.may_drive(holder)))
+        let stamp = self.reconcile(&views)?;
+        let holder = stamp.as_ref().and_then(|stamp| stamp.lock.clone()).filter(|holder| self.may_drive(holder));
+        Ok((stamp, holder))
     }
 
     /// Whether a holder may be driving now. Where it is this very process, its journal's lock tells.
@@ -196,7 +205,9 @@ impl Engine {
     }
 
     async fn decide(&self, asked: Asked, why: Why, what: &'static str) -> Result<Outcome, EngineError> {
-        if let Some(holder) = self.living_holder().await? {
+        let (stamp, holder) = self.state_and_holder().await?;
+        self.decision_fits(stamp.as_ref(), &asked, what)?;
+        if let Some(holder) = holder {
             return self.leave(asked, why, holder).await;
         }
         let mut session = Session::take(self, what).await?;
@@ -256,6 +267,12 @@ impl StampBody {
     pub(crate) fn unfinished(&self) -> Option<&OpenRotation> {
         self.open.as_ref().filter(|open| !matches!(open.machine.stage, Stage::Escrow | Stage::Finished))
     }
+
+    /// Whether this revocation was begun and nobody has yet said that it is done, though all of it may be.
+    pub(crate) fn carries_out(&self, asked: &Asked) -> bool {
+        let open = self.open.as_ref().filter(|open| open.machine.stage != Stage::Escrow);
+        open.and_then(|open| open.revoked.as_ref()) == Some(asked)
+    }
 }
 
 impl Session<'_> {
@@ -282,12 +299,12 @@ impl Session<'_> {
                 let action = HumanAction::Override { name, gives_up };
                 self.note(Body::Human { action, why: request.why.clone() })?;
             }
-            self.open_rotation(request.mode, &request.why, None).await?;
+            self.open_rotation(request.mode(), &request.why, None).await?;
             self.apply(&Event::PreflightPassed).await?;
         }
         self.take_overrides(&request.overrides, &request.why).await?;
         let stop = self.drive(goal).await?;
-        if matches!(stop, Stop::Closed) && request.mode != Mode::Standby && self.wants_standby() {
+        if matches!(stop, Stop::Closed) && request.mode() != Mode::Standby && self.wants_standby() {
             return self.add_standby(goal, &request.overrides, &request.why).await;
         }
         Ok(stop)
@@ -322,10 +339,7 @@ impl Session<'_> {
 
     async fn roll_back(&mut self, request: &RollbackRequest) -> Result<Stop, EngineError> {
         if self.open().is_none() {
-            return Err(match &request.key_from {
-                Some(_) => EngineError::RefusedBecause { reason: PAST_DESTRUCTION.into() },
-                None => self.engine.nothing_open("roll back"),
-            });
+            return Err(self.engine.nothing_open("roll back"));
         }
         if self.stamp.parked.is_some() && self.machine().is_some_and(|machine| machine.mode == Mode::Standby) {
             return Err(EngineError::RefusedBecause {
@@ -365,16 +379,10 @@ impl Session<'_> {
     }
 
     async fn revoke(&mut self, request: &RevokeRequest, asked: Asked) -> Result<Stop, EngineError> {
-        if self.stamp.unfinished().is_some() {
+        if self.stamp.unfinished().is_some() || self.stamp.carries_out(&asked) {
             self.look_and_compare().await?;
             self.ask_now(asked, &request.why).await?;
         } else {
-            if request.compromised == Compromised::New {
-                return Err(EngineError::RefusedBecause {
-                    reason: "no rotation is in flight, so there is no new key: say `old` for the key in use, or `both`"
-                        .into(),
-                });
-            }
             self.open_rotation(request.mode, &request.why, Some(request)).await?;
             let compromised = self.machine().map(|machine| machine.compromised.clone()).unwrap_or_default();
             let marks = compromised.iter().map(|id| self.mark(*id)).collect();
@@ -403,89 +411,8 @@ impl Session<'_> {
         Ok(Stop::Decided(format!("`{what}` is recorded; nothing was written to the key's fields")))
     }
 
-    async fn reload_on_purpose(&mut self, request: ReloadRequest, why: Why) -> Result<Stop, EngineError> {
-        self.look_and_compare().await?;
-        match request {
-            ReloadRequest::Laggards => {
-                if self.stamp.unfinished().is_none() {
-                    return self.reload_laggards_as_it_is(why).await;
-                }
-                self.ask_now(Asked::ReloadLaggards {}, &why).await?;
-                // The machine has a new attempt to make now, and that one effect is what was asked for.
-                let now = self.now().await?;
-                if let Some(keyroll_rotation::Next::Do(effect @ keyroll_rotation::Effect::Reload { .. })) =
-                    self.machine().map(|machine| machine.next(now))
-                {
-                    let event = self.carry_out(&effect).await?;
-                    self.apply(&event).await?;
-                }
-                Ok(Stop::Decided("the laggards were reloaded; `keyroll complete` proves them".into()))
-            }
-            ReloadRequest::Member(name) => {
-                self.note(Body::Human { action: HumanAction::ReloadMember { member: name.clone() }, why })?;
-                self.reload_by_name(&name).await
-            }
-        }
-    }
-
-    /// Without a rotation under way, a laggard is a member that does not show what the stores hold.
-    async fn reload_laggards_as_it_is(&mut self, why: Why) -> Result<Stop, EngineError> {
-        let gate = self.gate_as_it_is()?;
-        self.note(Body::Human { action: HumanAction::ReloadLaggards, why })?;
-        let name = format!("{}/on-purpose/{}", self.rotation_id(), self.engine.new_rotation_id()?);
-        match self.reload_laggards_of(&name, &gate).await? {
-            (0, _) => Ok(Stop::Decided("every member shows what the store holds; nobody was reloaded".into())),
-            (lagged, None) => {
-                Ok(Stop::Decided(format!("{lagged} laggard(s) were reloaded, and show what the store holds")))
-            }
-            (_, Some(index)) => {
-                let who =
-                    self.roster.get(index).map_or_else(|| "a member".to_owned(), |run| format!("`{}`", run.name()));
-                Err(EngineError::HumanMustDecide {
-                    decision: format!("{who} does not show what the store holds; `keyroll verify` says what it shows"),
-                })
-            }
-        }
-    }
-
-    async fn reload_by_name(&mut self, name: &str) -> Result<Stop, EngineError> {
-        let consumers = self.engine.assembly.consumers.clone();
-        let gate = self.machine().and_then(Rotation::gate);
-        let unique = self.engine.new_rotation_id()?;
-        let mut known = Vec::new();
-        for (place, consumer) in (0_u16..).zip(&consumers) {
-            for member in consumer.fleet.members().await? {
-                if member.id.0 != name {
-                    known.push(member.id.0);
-                    continue;
-                }
-                if consumer.fleet.describe().reload == ReloadStyle::HotReload {
-                    return Err(EngineError::RefusedBecause {
-                        reason: format!(
-                            "nothing reloads `{name}`: the members of `{}` read the key again by themselves; restart it by \
-                             your own means, or `keyroll verify` to see what it shows",
-                            consumer.name
-                        ),
-                    });
-                }
-                // On purpose means now, whatever was reloaded before; so the reload has a name of its own.
-                let reload = format!("{}/on-purpose/{unique}", self.rotation_id());
-                let stopped = self.reload_one(&reload, place, consumer, &member, gate.as_ref()).await?;
-                return match stopped {
-                    None => Ok(Stop::Decided(format!("`{name}` was reloaded and is back"))),
-                    Some(_) => Err(EngineError::HumanMustDecide {
-                        decision: format!("`{name}` was reloaded and is not back, or does not show what it must"),
-                    }),
-                };
-            }
-        }
-        Err(EngineError::RefusedBecause {
-            reason: format!("there is no member `{name}`; there are {}", known.join(", ")),
-        })
-    }
-
     /// Asks the machine in this operator's name; a refusal is this command's failure.
-    async fn ask_now(&mut self, what: Asked, why: &Why) -> Result<(), EngineError> {
+    pub(crate) async fn ask_now(&mut self, what: Asked, why: &Why) -> Result<(), EngineError> {
         self.refused = None;
         let request = PendingRequest {
             id: String::new(),
@@ -498,7 +425,7 @@ impl Session<'_> {
         self.take_request(&request).await?;
         match self.refused.take() {
             None => Ok(()),
-            Some(illegal) => Err(EngineError::Refused(illegal)),
+            Some(illegal) => Err(self.refusal(&request.what, illegal)),
         }
     }
 
@@ -509,9 +436,6 @@ impl Session<'_> {
         }
     }
 }
-
-const PAST_DESTRUCTION: &str = "no rotation is open: the key before is destroyed or was never replaced, and past destruction \
-     there is only the way forward: `keyroll rotate`";
 
 /// How often a request is tried to be left while the driver writes.
 const LEAVE_ATTEMPTS: u32 = 10;

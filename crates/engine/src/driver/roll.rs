@@ -96,7 +96,7 @@ impl Session<'_> {
         let mut watched = self.watch_errors().await;
         let mut lagged = 0;
         for (place, consumer) in (0_u16..).zip(&consumers) {
-            let listed = sweep::list_one(place, consumer).await?;
+            let listed = self.engine.list_one(place, consumer).await?;
             lagged += self.all_proven(&listed, gate, Rolled::No).await?.into_iter().filter(|proven| !proven).count();
             let stopped = match consumer.fleet.describe().reload {
                 ReloadStyle::HotReload => self.unproven_of(place, consumer, gate, &[]).await?.map(|(index, _)| index),
@@ -115,7 +115,14 @@ impl Session<'_> {
 
     /// What every member has to show while no rotation is under way: the keys that the first store holds, and no other.
     pub(crate) fn gate_as_it_is(&mut self) -> Result<Gate, EngineError> {
-        let said = self.fields(0);
+        // Before the first rotation, and after somebody has put another key there since the last, no key has an id yet. Whatever
+        // stands there is what members have to show; ids that last are given when a rotation begins.
+        let mut said = self.fields(0);
+        if self.stamp.unfinished().is_none() && said.configuration().is_none() {
+            let sighting = self.engine.sight_keys(&self.views)?;
+            self.materials = sighting.materials;
+            said = sighting.stores.into_iter().next().unwrap_or(said);
+        }
         let Some(configuration) = said.configuration() else {
             return Err(EngineError::Foreign { location: self.views[0].location.clone(), found: said.words() });
         };
@@ -137,15 +144,8 @@ impl Session<'_> {
             inquiry(engine, &self.materials, &self.decoy, gate, read_since.map(|at| ReadSince { at, gate }), outgoing);
         // A gate is asked when its roll is over.
         inquiry.rollout = self.believed(Rolled::Yes).then_some(gate);
-        let swept = sweep::sweep(
-            &engine.assembly.consumers,
-            &mut self.roster,
-            &inquiry,
-            engine.clock.as_ref(),
-            keyroll_adapters::Timestamp(now.0),
-            engine.assembly.policy.sweep_rounds,
-        )
-        .await?;
+        let now = keyroll_adapters::Timestamp(now.0);
+        let swept = sweep::sweep(engine, &mut self.roster, &inquiry, now).await?;
         engine.save_roster(&self.roster)?;
         self.members = swept.status;
         self.remember_sent(swept.sent);
@@ -227,7 +227,7 @@ impl Session<'_> {
         if self.only_time_proves(consumer) {
             self.wait_for_settle().await?;
         }
-        let listed = sweep::list_one(place, consumer).await?;
+        let listed = self.engine.list_one(place, consumer).await?;
         let of = listed.len();
         let mut done = 0;
         let mut turn = Turn { name, place, consumer, prove, ready: ready(&listed) };
@@ -331,7 +331,7 @@ impl Session<'_> {
         let mut looks = 0;
         let mut last = self.roster.enter(place, &before).first().map_or(MemberIndex(0), |(index, _)| *index);
         loop {
-            let members = sweep::list_one(place, consumer).await?;
+            let members = self.engine.list_one(place, consumer).await?;
             let again_there = members.iter().find(|one| {
                 one.member.id == before.id && (one.member.boot != before.boot || outcome == ReloadOutcome::AlreadyDone)
             });
@@ -390,7 +390,8 @@ impl Session<'_> {
         if self.only_time_proves(consumer) {
             self.wait_for_settle().await?;
         }
-        let before: Vec<_> = sweep::list_one(place, consumer).await?.into_iter().map(|one| one.member.boot).collect();
+        let before: Vec<_> =
+            self.engine.list_one(place, consumer).await?.into_iter().map(|one| one.member.boot).collect();
         if self.unproven_of(place, consumer, prove, &before).await?.is_none() {
             return Ok(None);
         }
@@ -425,7 +426,7 @@ impl Session<'_> {
         before: &[BootId],
     ) -> Result<Option<(MemberIndex, MemberState)>, EngineError> {
         let mut first = None;
-        let listed = sweep::list_one(place, consumer).await?;
+        let listed = self.engine.list_one(place, consumer).await?;
         let (old, new): (Vec<_>, Vec<_>) = listed.into_iter().partition(|one| before.contains(&one.member.boot));
         let mut shown = self.all_proven(&old, prove, Rolled::No).await?;
         shown.extend(self.all_proven(&new, prove, Rolled::Yes).await?);

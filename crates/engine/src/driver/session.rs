@@ -177,7 +177,7 @@ impl<'e> Session<'e> {
             // Before anything is appended, because the next stamp points at whatever is the end then.
             self.journal.holds(anchor)?;
         }
-        self.stamp = engine.reconcile(&self.views).unwrap_or_else(|| StampBody::new(&engine.assembly.name));
+        self.stamp = engine.reconcile(&self.views)?.unwrap_or_else(|| StampBody::new(&engine.assembly.name));
         self.since_release = engine.since_release(&self.views)?;
         if let SinceRelease::Moved { location } = &self.since_release {
             self.touched = Touched::Yes { location: location.clone() };

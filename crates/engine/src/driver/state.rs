@@ -48,17 +48,19 @@ impl Engine {
     /// The newest state: of the stores' stamps, and of this machine's journal where it knows more of the same rotation.
     ///
     /// Where the stamps are gone (somebody removed what lay beside the key), the journal's own state is all there is.
-    pub(crate) fn reconcile(&self, views: &[StoreView]) -> Option<StampBody> {
-        let own = self.last_state();
+    ///
+    /// A journal that can't be read is no missing one: what it knows more than the stamps would be taken for not having happened.
+    pub(crate) fn reconcile(&self, views: &[StoreView]) -> Result<Option<StampBody>, EngineError> {
+        let own = self.last_state()?;
         let Some(newest) = newest_stamp(views) else {
-            return own.map(|mut own| {
+            return Ok(own.map(|mut own| {
                 own.lock = None;
                 own
-            });
+            }));
         };
         let same =
             |own: &StampBody| own.open.as_ref().map(|open| &open.id) == newest.open.as_ref().map(|open| &open.id);
-        match own {
+        Ok(match own {
             Some(mut own) if !newest.newer_than(&own) && same(&own) => {
                 own.lock.clone_from(&newest.lock);
                 own.requests.clone_from(&newest.requests);
@@ -66,16 +68,26 @@ impl Engine {
                 Some(own)
             }
             _ => Some(newest.clone()),
-        }
+        })
     }
 
     /// The last state that this machine's journal holds.
-    pub(crate) fn last_state(&self) -> Option<StampBody> {
-        let records = JournalReader::open(&self.state_dir).ok()?.records().ok()?;
-        records.into_iter().rev().find_map(|record| match record.entry.body {
-            Body::State { stamp } => serde_json::from_value(stamp).ok(),
+    fn last_state(&self) -> Result<Option<StampBody>, EngineError> {
+        let journal = match JournalReader::open(&self.state_dir) {
+            Ok(journal) => journal,
+            Err(JournalError::Absent { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let mut records = journal.records()?.into_iter().rev();
+        let stamp = records.find_map(|record| match record.entry.body {
+            Body::State { stamp } => Some(stamp),
             _ => None,
-        })
+        });
+        let location = || format!("`{}`", journal.path().display());
+        stamp
+            .map(StampBody::of)
+            .transpose()
+            .map_err(|error| EngineError::Stamp { location: location(), reason: error.to_string() })
     }
 
     pub(crate) async fn open_journal(&self) -> Result<Journal, EngineError> {

@@ -97,6 +97,17 @@ pub enum JournalError {
         #[source]
         source: std::io::Error,
     },
+    /// It can't be opened, so nothing was begun.
+    #[error("`{}`: can't {action}; nothing was changed; name a folder of yours with `--state-dir`, or make this one writable", path.display())]
+    Open {
+        /// Which file.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// An append failed before, so what is on the disk is not known.
     #[error("`{}`: an earlier write failed, so what is on disk is not known; nothing was written; start keyroll again", path.display())]
     Failed {

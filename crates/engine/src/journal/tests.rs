@@ -313,7 +313,7 @@ fn history_has_one_row_for_each_rotation_with_what_was_unusual() {
     assert_eq!(rows[0].incoming, Some(mark(2)));
     assert_eq!(rows[0].t0, Timestamp::from_second(1_800_000_000).ok());
     assert_eq!(rows[0].deviations.len(), 1);
-    assert_eq!(rows[0].deviations[0].what, "accepted the loss of 3 sessions");
+    assert_eq!(rows[0].deviations[0].what, "accepted the loss of up to 3 sessions");
     assert_eq!((rows[1].ending, rows[1].others.as_slice()), (Ending::RolledBack, ["grace".to_owned()].as_slice()));
 }
 

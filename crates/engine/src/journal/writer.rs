@@ -47,7 +47,7 @@ impl Journal {
         let path = folder.join(JOURNAL_FILE);
         let failed = |action| {
             let path = path.clone();
-            move |source| JournalError::Io { path, action, source }
+            move |source| JournalError::Open { path, action, source }
         };
         create_folder(folder).map_err(failed("create its folder"))?;
         let mut file = OpenOptions::new()

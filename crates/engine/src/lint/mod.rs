@@ -1,11 +1,14 @@
 //! What is legal in `keyroll.yaml` and still unwise, each with what would come of it and what to write instead.
 //!
-//! A lint looks at the document alone. What only the running fleet can show (a probe that proves nothing, a key that is too
+//! A lint looks at the document, and where it names one at the project's folder. What only the running fleet can show (a probe that proves nothing, a key that is too
 //! weak) is preflight's.
 
 mod checks;
+mod project;
 
 use serde::Serialize;
+
+pub use project::{Looked, Unreadable, project};
 
 use crate::config::SessionKey;
 

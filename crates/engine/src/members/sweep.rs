@@ -9,7 +9,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, stream};
 use keyroll_adapters::Timestamp;
 use keyroll_adapters::evidence::{self, AskedKey, CapturedSession, Question, Subject, Testimony, Traffic, Witness};
-use keyroll_adapters::fleets::{BootId, Member, MemberId, MemberState};
+use keyroll_adapters::fleets::{BootId, FleetError, Member, MemberId, MemberState};
 use keyroll_keyring::{Fingerprint, Key, KeyId};
 use keyroll_rotation::gate::{
     Ability, Answer, Claim, ConsumerCount, EvidenceLevel, Gate, MemberKind, Observation, Readiness, Sweep,
@@ -18,6 +18,7 @@ use keyroll_rotation::{MemberIndex, Millis};
 
 use crate::assembly::Consumer;
 use crate::clock::{Clock, millis};
+use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::members::roster::Roster;
 use crate::report::{MemberKey, MemberStatus};
@@ -84,7 +85,7 @@ pub(crate) struct Swept {
 }
 
 /// Lists every consumer's members; who is known to be down holds no key and is no member.
-pub(crate) async fn list(consumers: &[Consumer]) -> Result<Vec<Listed>, EngineError> {
+pub(crate) async fn list(consumers: &[Consumer]) -> Result<Vec<Listed>, FleetError> {
     let mut listed = Vec::new();
     for (place, consumer) in (0_u16..).zip(consumers) {
         listed.extend(list_one(place, consumer).await?);
@@ -93,7 +94,7 @@ pub(crate) async fn list(consumers: &[Consumer]) -> Result<Vec<Listed>, EngineEr
 }
 
 /// The same for the consumer at `place`.
-pub(crate) async fn list_one(place: u16, consumer: &Consumer) -> Result<Vec<Listed>, EngineError> {
+pub(crate) async fn list_one(place: u16, consumer: &Consumer) -> Result<Vec<Listed>, FleetError> {
     let members = consumer.fleet.members().await?.into_iter().filter(|member| member.state != MemberState::Down);
     Ok(members.map(|member| Listed { consumer: place, kind: consumer.kind, member }).collect())
 }
@@ -166,24 +167,24 @@ fn named(session: &Arc<CapturedSession>, minted: Option<KeyId>) -> Arc<CapturedS
 
 /// Sweeps until nobody is listed who was not asked, or `rounds` listings have not been enough.
 pub(crate) async fn sweep(
-    consumers: &[Consumer],
+    engine: &Engine,
     roster: &mut Roster,
     inquiry: &Inquiry<'_>,
-    clock: &dyn Clock,
     now: Timestamp,
-    rounds: usize,
 ) -> Result<Swept, EngineError> {
+    let (consumers, clock) = (&engine.assembly.consumers, engine.clock.as_ref());
+    let rounds = engine.assembly.policy.sweep_rounds;
     let started = clock.boottime();
     let elapsed = || Timestamp(now.0.saturating_add(millis_u64(clock.boottime().saturating_sub(started))));
     let mut shown: BTreeMap<RunKey, Showing> = BTreeMap::new();
-    let mut listed = list(consumers).await?;
+    let mut listed = engine.list().await?;
     let mut round = 0;
     loop {
         let fresh: Vec<_> = listed.iter().filter(|one| !shown.contains_key(&one.key())).cloned().collect();
         for showing in ask(fresh, roster, inquiry, clock, elapsed()).await {
             shown.insert(showing.listed.key(), showing);
         }
-        listed = list(consumers).await?;
+        listed = engine.list().await?;
         round += 1;
         if round >= rounds.max(1) || listed.iter().all(|one| shown.contains_key(&one.key())) {
             break;
@@ -434,7 +435,7 @@ const REPLAYED_ON_ALL: usize = 16;
 
 /// What a gate asks of a member, with the bytes of the keys that are in memory.
 pub(crate) fn inquiry<'a>(
-    engine: &'a crate::engine::Engine,
+    engine: &'a Engine,
     materials: &'a crate::world::Materials,
     decoy: &'a Key,
     gate: &'a Gate,

@@ -78,6 +78,8 @@ pub(crate) struct Faults {
     pub(crate) lose_answers: u32,
     /// The next so many calls fail for a moment.
     pub(crate) unavailable: u32,
+    /// The next so many listings of the members fail for a moment.
+    pub(crate) unlistable: u32,
     /// The next so many writes fail for a moment.
     pub(crate) fail_writes: u32,
     /// What a writer that died has left in the stores' folder.
@@ -428,7 +430,7 @@ impl World {
         self: &Arc<Self>,
         state_dir: &std::path::Path,
         point: &'static str,
-        act: impl FnOnce(&World) + Send + 'static,
+        act: impl FnOnce(&Self) + Send + 'static,
     ) -> Engine {
         let browsing = Browsing { world: Arc::clone(self), points: AtomicUsize::new(0), crash_at: None };
         self.engine(state_dir).with_hooks(Arc::new(Meanwhile { browsing, point, act: Mutex::new(Some(Box::new(act))) }))
@@ -622,7 +624,11 @@ impl Fleet for SimFleet {
     }
 
     async fn members(&self) -> Result<Vec<Member>, FleetError> {
-        let state = self.world.lock();
+        let mut state = self.world.lock();
+        if state.faults.unlistable > 0 {
+            state.faults.unlistable -= 1;
+            return Err(FleetError::Unavailable { location: "sim".into(), source: "no route".into() });
+        }
         Ok(state.members.iter().map(|member| listed(member, state.now)).collect())
     }
 

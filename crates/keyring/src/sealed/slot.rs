@@ -10,13 +10,10 @@ use super::SealedRingError;
 use super::context::{Context, DIGEST_LEN};
 use super::nonce::{self, NONCE_LEN};
 use super::session::Session;
-use super::token::{self, CIPHERTEXT_AT, CLEAR_LEN, OVERHEAD, PAYLOAD_MAX, SKEW_SECONDS, Token};
+use super::token::{self, CIPHERTEXT_AT, CLEAR_LEN, COMMITMENT_LEN, OVERHEAD, PAYLOAD_MAX, SKEW_SECONDS, Token};
 use super::xaes::{TAG_LEN, Xaes};
 use crate::token::{Mint, MintError, OpenError};
 use crate::{Key, KeyId, UnixTime};
-
-/// The length of a commitment. Shorter than twice the strength wanted would be no commitment.
-pub(super) const COMMITMENT_LEN: usize = 32;
 
 /// A key, ready for sealing and opening.
 pub(crate) struct Slot {

@@ -5,7 +5,6 @@
 use base64_simd::URL_SAFE_NO_PAD;
 
 use super::nonce::NONCE_LEN;
-use super::slot::COMMITMENT_LEN;
 use super::xaes::TAG_LEN;
 use crate::token::OpenError;
 use crate::{KeyId, UnixTime};
@@ -120,6 +119,8 @@ const EXPIRES_AT: usize = ISSUED_AT + 8;
 /// The length of what is in the clear and authenticated as additional data.
 pub(super) const CLEAR_LEN: usize = EXPIRES_AT + 8;
 const COMMITMENT_AT: usize = CLEAR_LEN;
+/// The length of a commitment. Shorter than twice the strength wanted would be no commitment.
+pub(super) const COMMITMENT_LEN: usize = 32;
 const NONCE_AT: usize = COMMITMENT_AT + COMMITMENT_LEN;
 /// Where the ciphertext begins.
 pub(super) const CIPHERTEXT_AT: usize = NONCE_AT + NONCE_LEN;

@@ -166,7 +166,7 @@ impl Probe {
                 Err(_) if is_echo => cookies.push(format!("`{name}` (just as it was sent)")),
                 Err(_) => {
                     minted.push(Minted::Foreign);
-                    cookies.push(format!("`{name}` (opens under no known key)"));
+                    cookies.push(format!("`{name}` ({OPENS_UNDER_NONE})"));
                 }
             }
         }
@@ -184,6 +184,9 @@ impl Probe {
         Seen { reading, minted, worker: self.config.workers.name_in(&answer.headers), shape }
     }
 }
+
+/// What is said of a session cookie that the application set and that no key opens.
+pub const OPENS_UNDER_NONE: &str = "opens under no known key";
 
 /// An index below `below`, drawn at random; the first where no randomness is to be had.
 pub(super) fn draw(below: usize) -> usize {

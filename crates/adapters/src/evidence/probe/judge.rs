@@ -41,9 +41,7 @@ pub(super) fn judge(member: &Member, question: &Question<'_>, config: &Workers, 
         let (answer, mut detail) = match verdict {
             Accepting::All(shape) => (Answer::Yes, format!("accepted: {shape}")),
             Accepting::None(shape) if somebody_is_accepted => (Answer::No, format!("rejected: {shape}")),
-            Accepting::None(shape) => {
-                (Answer::Unknown, format!("rejected like every other session, so the probe proves nothing: {shape}"))
-            }
+            Accepting::None(shape) => (Answer::Unknown, format!("{LIKE_EVERY_OTHER}: {shape}")),
             Accepting::Unclear(reason) => (Answer::Unknown, reason),
         };
         if let Some(residual) = testimony.residual {
@@ -76,7 +74,7 @@ pub(super) fn proves_nothing(exchanges: &[Exchange]) -> Option<String> {
             Reading::Both => "the answer to a session under a random key looks like accepted and like rejected",
             Reading::Neither | Reading::Rejected => "the answer to a session under a random key does not look rejected",
         };
-        format!("{said}, so the probe proves nothing: {}", seen.shape)
+        format!("{said}, {PROVES_NOTHING}: {}", seen.shape)
     })
 }
 
@@ -179,6 +177,12 @@ fn seen(exchanges: &[Exchange], subject: Probed) -> impl Iterator<Item = &Seen> 
         Outcome::Failed(_) => None,
     })
 }
+
+/// What is said where the answers do not tell one session from another.
+pub const PROVES_NOTHING: &str = "so the probe proves nothing";
+
+/// How the detail of a session begins that was answered as one under a random key was.
+pub const LIKE_EVERY_OTHER: &str = "rejected like every other session, so the probe proves nothing";
 
 fn statement(key: KeyId, subject: Subject, answer: Answer, detail: String) -> Statement {
     Statement { key, subject, answer, level: Level::P3, detail }

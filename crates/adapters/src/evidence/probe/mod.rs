@@ -27,6 +27,8 @@ use crate::fleets::Member;
 use self::exchange::{Exchange, Outcome, Probed};
 
 pub use self::calibration::{Calibration, Verdict};
+pub use self::exchange::OPENS_UNDER_NONE;
+pub use self::judge::{LIKE_EVERY_OTHER, PROVES_NOTHING};
 
 /// What a probe sends, and what answers mean.
 #[derive(Clone, Debug)]

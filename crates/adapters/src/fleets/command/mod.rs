@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use self::record::{RecordError, ReloadRecord};
 use super::{Fleet, FleetDescription, FleetError, Member, ReloadOutcome, ReloadRequest, ReloadStyle, ReloadTarget};
 use crate::stores::BoxError;
-use crate::subprocess::{self, Invocation};
+use crate::subprocess::{self, CommandError, Invocation};
 
 /// What a command fleet is made of.
 #[derive(Clone, Debug)]
@@ -149,7 +149,13 @@ impl Fleet for CommandFleet {
     }
 
     async fn members(&self) -> Result<Vec<Member>, FleetError> {
-        self.list().await.map_err(|source| FleetError::List { location: self.location(), source })
+        self.list().await.map_err(|source| {
+            let location = self.location();
+            match source.downcast_ref::<CommandError>().is_some_and(CommandError::is_transient) {
+                true => FleetError::Unavailable { location, source },
+                false => FleetError::List { location, source },
+            }
+        })
     }
 
     async fn reload(&self, request: &ReloadRequest) -> Result<ReloadOutcome, FleetError> {

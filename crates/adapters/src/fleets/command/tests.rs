@@ -111,14 +111,14 @@ async fn a_placeholder_in_a_shell_line_is_refused_with_the_way_out() {
 }
 
 #[tokio::test]
-async fn a_command_that_fails_says_its_last_words() {
+async fn a_command_that_fails_says_how_and_not_what_it_said() {
     let folder = Folder::new();
     let mut config = config(folder.folder.path());
-    config.reload = Some(CommandLine::Shell("echo 'no such host' >&2; exit 4".into()));
+    config.reload = Some(CommandLine::Shell("echo 'SECRET_KEY_BASE=0123' >&2; exit 4".into()));
     let fleet = CommandFleet::new(config).unwrap();
     let error = fleet.reload(&reload_of("a", "1")).await.unwrap_err();
     let source = std::error::Error::source(&error).unwrap().to_string();
-    assert!(source.contains("exit code 4") && source.contains("no such host"), "{source}");
+    assert!(source.contains("exit code 4") && !source.contains("0123"), "{source}");
     // It was not done, so it is tried again.
     assert!(fleet.reload(&reload_of("a", "1")).await.is_err());
 }
@@ -130,7 +130,22 @@ async fn a_listing_that_hangs_is_an_error_and_not_nobody() {
     config.list = argv(&["sleep", "60"]);
     config.list_limit = Duration::from_millis(100);
     let fleet = CommandFleet::new(config).unwrap();
-    assert!(matches!(fleet.members().await, Err(FleetError::List { .. })));
+    assert!(matches!(fleet.members().await, Err(FleetError::Unavailable { .. })));
+}
+
+#[tokio::test]
+async fn what_may_answer_in_a_moment_is_told_from_what_will_not() {
+    let folder = Folder::new();
+    let listed_by = |list: &[&str]| {
+        let config = CommandConfig { list: argv(list), ..config(folder.folder.path()) };
+        CommandFleet::new(config).unwrap()
+    };
+    let failed = listed_by(&["sh", "-c", "exit 255"]).members().await;
+    assert!(matches!(failed, Err(FleetError::Unavailable { .. })), "{failed:?}");
+    for lasting in [&["no-such-program-as-this"][..], &["echo", "not a member"]] {
+        let failed = listed_by(lasting).members().await;
+        assert!(matches!(failed, Err(FleetError::List { .. })), "{failed:?}");
+    }
 }
 
 #[tokio::test]

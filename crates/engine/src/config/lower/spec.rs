@@ -46,6 +46,7 @@ impl Lowering<'_> {
             "add `profile: rails`, or `profile: { file: my-framework.toml }`",
         );
         let profile = profile.and_then(|at| self.profile(at));
+        let project = spec.project.and_then(|at| self.path(at));
         let stores = self.stores(spec.store, spec.stores, span);
         let consumers = self.consumers(spec.consumers, span);
         let evidence = spec.evidence.map_or_else(Evidence::default, |at| self.evidence(at.value));
@@ -55,6 +56,7 @@ impl Lowering<'_> {
         Some(SessionKey {
             name: name?,
             profile: profile?,
+            project,
             stores: stores?,
             consumers: consumers?,
             sessions,
