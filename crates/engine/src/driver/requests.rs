@@ -338,6 +338,11 @@ impl Session<'_> {
     }
 
     async fn roll_back(&mut self, request: &RollbackRequest) -> Result<Stop, EngineError> {
+        if self.open().is_none() && self.had_rolled_back() {
+            // It died behind its last effect; whoever asks again wants to hear that it is done.
+            self.ended_back = Direction::Back;
+            return Ok(Stop::Closed);
+        }
         if self.open().is_none() {
             return Err(self.engine.nothing_open("roll back"));
         }
@@ -358,6 +363,13 @@ impl Session<'_> {
         }
         self.take_overrides(&request.overrides, &request.why).await?;
         self.drive(Goal { until: None, patience: request.patience }).await
+    }
+
+    /// Whether the process whose lock was taken over had just brought its rollback to the end.
+    fn had_rolled_back(&self) -> bool {
+        let last = self.stamp.last.as_ref().map(|last| &last.id);
+        self.taken == Taken::FromTheDead
+            && self.dead.as_ref().is_some_and(|dead| dead.operation == "rollback" && Some(&dead.rotation) == last)
     }
 
     /// Without the old key's bytes there is no way back, and that is found out before the rotation turns round.
