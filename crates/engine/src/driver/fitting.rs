@@ -9,7 +9,7 @@ use crate::clock::{calendar, spoken};
 use crate::driver::session::Session;
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::request::{Compromised, Overrides, RevokeRequest, RollbackRequest, RotateRequest};
+use crate::request::{Compromised, Overrides, RollbackRequest, RotateRequest};
 use crate::world::stamp::{Asked, StampBody};
 
 impl Engine {
