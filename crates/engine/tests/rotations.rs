@@ -8,8 +8,8 @@ use std::time::Duration;
 use keyroll_engine::journal::audit::{self, AuditVerdict};
 use keyroll_engine::journal::{JOURNAL_FILE, JournalReader};
 use keyroll_engine::{
-    CompleteRequest, Compromised, Engine, EngineError, ExitKind, Outcome, Patience, RollbackRequest, RotateRequest,
-    Standby, interrupt,
+    Colour, CompleteRequest, Compromised, Engine, EngineError, ExitKind, Outcome, Patience, RollbackRequest,
+    RotateRequest, Standby, interrupt,
 };
 use keyroll_rotation::{DrainRule, Mode, Stage};
 use support::{FIRST_KEY, LIFETIME, Listening, SimCounters, World, folder, revoke, until};
@@ -338,6 +338,21 @@ async fn verify_is_green_after_a_rotation_and_names_the_member_that_is_not_right
     world.restart("web-1");
     let report = engine.verify().await.unwrap();
     assert!(!report.passed(), "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn verify_looks_at_every_store_and_not_only_at_the_first() {
+    let dir = folder();
+    let world = World::with_stores(2, 2);
+    let engine: Engine = world.engine(dir.path());
+    engine.rotate(RotateRequest::default()).await.unwrap();
+    let report = engine.verify().await.unwrap();
+    assert!(report.passed(), "{report:?}");
+    world.foreign_write_to(1, "SECRET_KEY_BASE_ACCEPT", Some(FIRST_KEY));
+    let report = engine.verify().await.unwrap();
+    let red: Vec<_> =
+        report.checks.iter().filter(|check| check.colour == Colour::Red).map(|check| &check.name).collect();
+    assert_eq!(red, ["keys.equal"], "{report:?}");
 }
 
 #[tokio::test(start_paused = true)]

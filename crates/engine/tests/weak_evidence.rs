@@ -6,10 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use keyroll_adapters::Timestamp;
 use keyroll_adapters::evidence::{Answer, Level, Question, Subject, Testimony, Witness, WitnessDescription};
 use keyroll_adapters::fleets::{Fleet, FleetDescription, FleetError, Member, ReloadOutcome, ReloadRequest};
 use keyroll_engine::{
-    Assembly, CompleteRequest, EngineError, ExitKind, Overrides, Patience, PreflightReport, RotateRequest, Standby, Why,
+    Assembly, Colour, CompleteRequest, EngineError, ExitKind, Overrides, Patience, PreflightReport, RotateRequest,
+    Standby, Why,
 };
 use keyroll_rotation::Stage;
 use keyroll_rotation::gate::{EvidenceLevel, EvidenceRule};
@@ -22,6 +24,8 @@ enum Weakness {
     Accepting(Level),
     /// Minting is shown as strongly as this.
     Minting(Level),
+    /// Nothing is shown of minting.
+    Mute,
     /// Nothing is shown of either.
     Silent,
 }
@@ -41,8 +45,9 @@ impl Witness for Weakened {
                 (Weakness::Accepting(level), Subject::Accepts) | (Weakness::Minting(level), Subject::Mints) => {
                     statement.level = level;
                 }
-                (Weakness::Silent, _) => statement.answer = Answer::Unknown,
-                (Weakness::Accepting(_), Subject::Mints) | (Weakness::Minting(_), Subject::Accepts) => {}
+                (Weakness::Silent, _) | (Weakness::Mute, Subject::Mints) => statement.answer = Answer::Unknown,
+                (Weakness::Accepting(_), Subject::Mints)
+                | (Weakness::Minting(_) | Weakness::Mute, Subject::Accepts) => {}
             }
         }
         testimony
@@ -61,6 +66,26 @@ impl Fleet for Timeless {
     async fn members(&self) -> Result<Vec<Member>, FleetError> {
         let members = self.0.members().await?;
         Ok(members.into_iter().map(|member| Member { started_at: None, ..member }).collect())
+    }
+
+    async fn reload(&self, request: &ReloadRequest) -> Result<ReloadOutcome, FleetError> {
+        self.0.reload(request).await
+    }
+}
+
+/// A fleet whose hosts' clocks are ahead of the store's.
+struct Ahead(Arc<dyn Fleet>, u64);
+
+#[async_trait]
+impl Fleet for Ahead {
+    fn describe(&self) -> FleetDescription {
+        self.0.describe()
+    }
+
+    async fn members(&self) -> Result<Vec<Member>, FleetError> {
+        let ahead = |at: Timestamp| Timestamp(at.0 + self.1);
+        let members = self.0.members().await?;
+        Ok(members.into_iter().map(|member| Member { started_at: member.started_at.map(ahead), ..member }).collect())
     }
 
     async fn reload(&self, request: &ReloadRequest) -> Result<ReloadOutcome, FleetError> {
@@ -196,4 +221,31 @@ async fn what_was_named_for_a_run_counts_for_the_standby_that_it_leaves() {
     assembly.policy.standby = Standby::Keep;
     let journal = journal_of(&world, assembly, weakly()).await;
     assert_eq!(journal.matches(r#""action":"weakEvidence""#).count(), 2, "for the rotation and for the standby");
+}
+
+/// A member that starts within settle may read the old version, and its host says that it started later than it did.
+#[tokio::test(start_paused = true)]
+async fn a_start_by_a_clock_that_is_ahead_is_no_proof_within_the_leeway_for_clocks() {
+    let world = World::new(2);
+    world.set_stale(Duration::from_millis(1_900));
+    let mut assembly = weakened(&world, Weakness::Silent);
+    assembly.consumers[0].fleet = Arc::new(Ahead(Arc::clone(&assembly.consumers[0].fleet), 3_000));
+    assert!(assembly.policy.max_clock_skew >= Duration::from_secs(3));
+    journal_of(&world, assembly, weakly()).await;
+    assert!(!world.accepted_somewhere(support::FIRST_KEY.as_bytes()), "who was believed had read what it should");
+}
+
+#[tokio::test(start_paused = true)]
+async fn verify_is_not_green_where_nobody_knows_which_key_a_member_mints_with() {
+    let (dir, world) = (folder(), World::new(2));
+    let report = world.engine(dir.path()).verify().await.unwrap();
+    assert!(report.passed(), "{report:?}");
+    let report = world.engine_of(weakened(&world, Weakness::Mute), dir.path(), "ada", "here").verify().await.unwrap();
+    let members: Vec<_> = report.checks.iter().filter(|check| check.name == "member.keys").collect();
+    assert_eq!(members.len(), 2);
+    for check in members {
+        assert_eq!(check.colour, Colour::Unknown);
+        assert!(check.found.contains("which key it mints with"), "{check:?}");
+    }
+    assert!(!report.passed());
 }

@@ -209,7 +209,7 @@ fn story(scenario: &Scenario, path: Path<World, Action>) {
 
 /// The world in which a flaw shows itself.
 fn control(flaw: Flaw) -> Case {
-    let mut scenario = Scenario { flaw, slots: 2, ..small(Mode::Staged) };
+    let mut scenario = Scenario { flaw, ..small(Mode::Staged) };
     match flaw {
         Flaw::DropLeftover => scenario.leftover = Leftover::Third,
         Flaw::ShortDrainWindow => {
@@ -313,7 +313,7 @@ fn worlds(full: bool) -> Vec<Case> {
         ),
         holds(
             "a rotation in flight, superseded by a revocation",
-            Scenario { slots, sessions: 0, chaos: Chaos { revocations: 1, ..chaos(0, 0, 0) }, ..small(Mode::Staged) },
+            Scenario { slots, chaos: Chaos { revocations: 1, ..chaos(0, 0, 0) }, ..small(Mode::Staged) },
             &[FORWARD],
         ),
     ];

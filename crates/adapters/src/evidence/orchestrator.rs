@@ -33,7 +33,8 @@ enum Rule {
 }
 
 impl Orchestrator {
-    /// P1: a member that started at `visible_at` or later has read the version that was visible to it by then.
+    /// P1: a member that started after `visible_at` has read the version that was visible to it by then. In that same instant
+    /// it may have read the one before. Where it starts by another clock, `visible_at` has the leeway for that in it.
     pub fn started_after(visible_at: Timestamp, reads: Reads) -> Self {
         Self { reads, rule: Rule::StartedAfter(visible_at) }
     }
@@ -53,7 +54,7 @@ impl Orchestrator {
     /// Why the member may have read something older, if it may.
     fn doubt(&self, member: &Member) -> Option<String> {
         match (self.rule, member.started_at) {
-            (Rule::StartedAfter(at), Some(started)) if started >= at => None,
+            (Rule::StartedAfter(at), Some(started)) if started > at => None,
             (Rule::StartedAfter(_), Some(_)) => Some("it started before the version was visible to it".into()),
             (Rule::StartedAfter(_), None) => Some("it is not known when it started".into()),
             (Rule::BelievedComplete, _) if member.state == MemberState::Ready => None,
@@ -112,8 +113,8 @@ mod tests {
         let reads = Reads { active: KeyId(1), accept: vec![KeyId(1)] };
         let witness = Orchestrator::started_after(NOW, reads.clone());
         for (started, expected) in [
-            (Some(NOW), [Answer::Yes, Answer::Yes, Answer::No, Answer::No]),
-            (Some(Timestamp(NOW.0 - 1)), [Answer::Unknown; 4]),
+            (Some(Timestamp(NOW.0 + 1)), [Answer::Yes, Answer::Yes, Answer::No, Answer::No]),
+            (Some(NOW), [Answer::Unknown; 4]),
             (None, [Answer::Unknown; 4]),
         ] {
             member.started_at = started;

@@ -22,7 +22,7 @@ pub(crate) fn run(args: &LintArgs, global: &Global, console: Console) -> Result<
             fix: finding.fix,
         })
         .collect();
-    let project = args.project.as_deref().or(config.project.as_ref().map(FilePath::resolved));
+    let project = args.project.as_deref().or_else(|| config.project.as_ref().map(FilePath::resolved));
     if let Some(folder) = project {
         let profile = keyroll_engine::profile(&config.profile).map_err(|err| Failure::from_error(Exit::Usage, &err))?;
         let looked = lint::project(&profile, folder).map_err(|err| {

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 
 use keyroll_adapters::Timestamp;
 use keyroll_keyring::KeyId;
-use keyroll_rotation::DrainRule;
 use keyroll_rotation::gate::{Answer, EvidenceRule, Gate, GateName, MemberKind, Readiness};
+use keyroll_rotation::{DrainRule, WorldConfiguration};
 
 use crate::answers::preflight::Checks;
 use crate::clock::millis;
@@ -26,38 +26,47 @@ impl Engine {
         let views = self.read_stores().await?;
         let sighting = self.sight_keys(&views)?;
         let mut checks = Checks::default();
-        let mut configuration = None;
+        let mut configurations = Vec::new();
         for (view, said) in views.iter().zip(&sighting.stores) {
             let object = Some(view.location.as_str());
             match said {
                 FieldsSay::Configuration(found) => {
                     checks.green("keys.read", object, crate::world::configuration_words(found));
-                    configuration.get_or_insert_with(|| found.clone());
+                    configurations.push(found.clone());
                 }
                 FieldsSay::Foreign(words) => {
                     checks.red("keys.read", object, words.clone(), "find out who wrote it; `keyroll explain`");
                 }
             }
         }
-        let Some(configuration) = configuration else {
+        let Some(held) = Held::by(&configurations) else {
             return Ok(VerifyReport { schema_version: SCHEMA_VERSION, checks: checks.0, members: Vec::new() });
         };
+        if configurations.iter().any(|other| *other != configurations[0]) {
+            // A rotation that is under way is between two writes; then it is known, and it is no better for the members.
+            checks.red(
+                "keys.equal",
+                None,
+                "the stores hold different keys, so members of one may refuse sessions of another",
+                "`keyroll explain` where a rotation is open; otherwise make them equal",
+            );
+        }
         let draining = sighting.stamp.open.as_ref().map(|open| &open.machine).filter(|machine| {
             // A probe under a key that drains by counters would count as a session under it.
             machine.t0.is_some() && machine.settings.drain == DrainRule::Counter && machine.drained.is_none()
         });
         let spared: BTreeSet<KeyId> = draining.map(|machine| machine.outgoing).into_iter().collect();
         let retired: BTreeSet<KeyId> =
-            sighting.materials.ids().filter(|id| !configuration.accept.contains(id) && !spared.contains(id)).collect();
+            sighting.materials.ids().filter(|id| !held.by_some.contains(id) && !spared.contains(id)).collect();
         // Before anything is sent, so that what this very look makes members write does not count.
         self.check_error_texts(&mut checks).await?;
         let (random, decoy) =
             (self.assembly.profile.candidate(sweep::RANDOM)?, self.assembly.profile.candidate(sweep::DECOY)?);
         let gate = Gate {
             name: GateName::G3,
-            accepts: configuration.accept.difference(&spared).copied().collect(),
+            accepts: held.by_all.difference(&spared).copied().collect(),
             rejects: retired.clone(),
-            mints: Some(configuration.active),
+            mints: held.active,
         };
         let mut asked = inquiry(self, &sighting.materials, &decoy, &gate, None, None);
         asked.keys.push((&random, None));
@@ -152,28 +161,60 @@ fn verified(status: &MemberStatus, gate: &Gate, serving: bool, rule: EvidenceRul
             (Answer::Yes, Answer::Yes) | (Answer::No, Answer::No) => {}
             (Answer::Yes, Answer::No) => wrong.push(format!("it rejects {label}: {}", key.detail)),
             (_, Answer::Yes) => wrong.push(format!("it accepts {label}: {}", key.detail)),
-            (_, Answer::Unknown | Answer::No) => silent.push(format!("{label}: {}", key.detail)),
+            (_, Answer::Unknown | Answer::No) => silent.push(format!("what it does with {label}: {}", key.detail)),
         }
-        match (gate.mints == Some(key.key), key.mints) {
-            (true, Answer::No) => wrong.push(format!("it does not mint under {label}")),
-            (false, Answer::Yes) => wrong.push(format!("it mints under {label}")),
+        match (gate.mints, key.mints) {
+            (Some(active), Answer::No) if active == key.key => wrong.push(format!("it does not mint under {label}")),
+            (Some(active), Answer::Yes) if active != key.key => wrong.push(format!("it mints under {label}")),
             _ => {}
         }
+    }
+    let mints = |key: KeyId| status.keys.iter().any(|shown| shown.key == key && shown.mints == Answer::Yes);
+    match gate.mints {
+        Some(active) if mints(active) => {}
+        Some(_) => silent.push("which key it mints with".to_owned()),
+        None => silent.push("which key it should mint with, because the stores differ".to_owned()),
     }
     if !wrong.is_empty() {
         checks.red("member.keys", object, wrong.join("; "), "`keyroll reload --member` it, or `keyroll explain`");
     } else if silent.is_empty() {
-        checks.green("member.keys", object, "it accepts what it should, and rejects what it should");
-    } else if serving && rule == EvidenceRule::Strong {
-        let found = format!("nothing shows what it does with {}", silent.join("; "));
-        checks.unknown("member.keys", object, found, "configure `probe`");
-    } else {
-        checks.advice(
+        checks.green(
             "member.keys",
             object,
-            "only weaker evidence speaks for it",
-            "configure `probe` or `evidence.report`",
+            "it accepts what it should, rejects what it should, and mints as it should",
         );
+    } else if serving && rule == EvidenceRule::Strong {
+        let fix = "configure `probe`; re-issue, `probe.login` and `evidence.report` tell which key it mints with";
+        checks.unknown("member.keys", object, format!("nothing shows {}", silent.join("; ")), fix);
+    } else if serving {
+        let found = format!("the file takes weaker evidence for enough, and nothing shows {}", silent.join("; "));
+        checks.advice("member.keys", object, found, "configure `probe` or `evidence.report`");
+    } else {
+        let found = format!("it serves no requests, and nothing that it reports shows {}", silent.join("; "));
+        checks.advice("member.keys", object, found, "configure `evidence.report`, `evidence.log` or `evidence.metric`");
+    }
+}
+
+/// What the stores hold, taken together: a member may read any of them.
+struct Held {
+    /// Accepted by every store.
+    by_all: BTreeSet<KeyId>,
+    /// Accepted by any of them.
+    by_some: BTreeSet<KeyId>,
+    /// Active in all of them.
+    active: Option<KeyId>,
+}
+
+impl Held {
+    fn by(configurations: &[WorldConfiguration]) -> Option<Self> {
+        let first = configurations.first()?;
+        let mut held = Self { by_all: first.accept.clone(), by_some: BTreeSet::new(), active: Some(first.active) };
+        for configuration in configurations {
+            held.by_all.retain(|key| configuration.accept.contains(key));
+            held.by_some.extend(&configuration.accept);
+            held.active = held.active.filter(|active| *active == configuration.active);
+        }
+        Some(held)
     }
 }
 

@@ -83,11 +83,26 @@ impl Session<'_> {
                     stage.map_or("no stage", crate::words::stage)
                 ),
             )
-            .next(self.goes_on()),
+            .next(self.resumed_by()),
         };
         outcome.rotation = rotation;
         outcome.stage = stage;
         outcome
+    }
+
+    /// The command that goes on with what was interrupted, and means the same. `rotate` goes on with everything; but whoever asked
+    /// to go back hears then that it went back on them, and whoever revoked a key is not told that it is dead.
+    fn resumed_by(&self) -> String {
+        let Some(open) = self.open() else { return self.goes_on().to_owned() };
+        let operation = self.stamp.lock.as_ref().map(|lock| lock.operation.as_str());
+        match (operation, &open.revoked) {
+            (Some("revoke"), Some(asked)) => format!("keyroll {}", asked.command()),
+            _ if open.machine.direction == Direction::Back && self.stamp.parked.is_none() => {
+                "keyroll rollback".to_owned()
+            }
+            (Some("complete"), _) => "keyroll complete".to_owned(),
+            _ => self.goes_on().to_owned(),
+        }
     }
 
     /// What takes the open rotation further.

@@ -23,7 +23,7 @@ use crate::journal::{Body, HumanAction};
 use crate::members::sweep;
 use crate::report::{Notice, Resumed, WaitReport};
 use crate::request::{Compromised, Lock, Patience, StoreLeak};
-use crate::world::stamp::{Asked, LastRotation, OpenRotation, PendingRequest, WeakEvidence};
+use crate::world::stamp::{Asked, LastRotation, Minted, OpenRotation, PendingRequest, WeakEvidence};
 
 /// How far to go.
 #[derive(Clone, Copy, Debug)]
@@ -205,6 +205,11 @@ impl Session<'_> {
     fn enter_states(&mut self, machine: &Rotation) {
         let accepted: BTreeSet<KeyId> = machine.stores.iter().flat_map(|store| store.accept.iter().copied()).collect();
         let ids: Vec<_> = self.stamp.ledger.keys.iter().map(|known| (known.id, known.state)).collect();
+        for key in &mut self.stamp.ledger.keys {
+            if machine.stores.iter().any(|store| store.active == key.id) {
+                key.minted = Minted::Perhaps;
+            }
+        }
         for (id, state) in ids {
             if machine.compromised.contains(&id) {
                 self.stamp.ledger.set_state(id, KeyState::Compromised);

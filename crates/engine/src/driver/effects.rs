@@ -10,7 +10,9 @@ use keyroll_adapters::fleets::Member;
 use keyroll_adapters::stores::Document;
 use keyroll_keyring::{KeyId, KeyState};
 use keyroll_rotation::gate::Gate;
-use keyroll_rotation::{Effect, Event, Leaving, Millis, ReloadScope, RotationId, StoreIndex, WorldConfiguration};
+use keyroll_rotation::{
+    Effect, Event, Leaving, Millis, ReloadScope, RotationId, Stage, StoreIndex, WorldConfiguration,
+};
 
 use crate::driver::commit::{Change, Owned};
 use crate::driver::hooks::Moment;
@@ -18,7 +20,7 @@ use crate::driver::session::{Seen, Session};
 use crate::error::{EngineError, error_chain};
 use crate::journal::{Body, Completion};
 use crate::members::drain::{DrainBook, Reading, RunReading, run_of};
-use crate::world::stamp::KnownKey;
+use crate::world::stamp::{KnownKey, Minted};
 use crate::world::{self, Identity, Materials};
 
 impl Session<'_> {
@@ -125,6 +127,7 @@ impl Session<'_> {
                 fingerprint: Some(fingerprint),
                 state: KeyState::PreActivation,
                 rotation: Some(rotation.clone()),
+                minted: Minted::Never,
             });
             let parts = world::hidden_parts(&world::hide(&candidate, &rotation.0, None));
             self.materials.insert(fingerprints, id, parts);
@@ -196,8 +199,14 @@ impl Session<'_> {
             Ok(())
         };
         // The first store's write is what members may read; nothing is written between the count and it.
-        if place == 0 && !after.accept.contains(&before.active) {
-            self.tell_what_ends(before.active).await?;
+        if place == 0 && self.stage() == Some(Stage::CuttingOver) {
+            for key in &leaving {
+                let minted = self.stamp.ledger.get(*key).is_some_and(|known| known.minted == Minted::Perhaps);
+                // Not only the one that mints now: a key that leaked in the middle of a rotation is the one before.
+                if minted || *key == before.active {
+                    self.tell_what_ends(*key).await?;
+                }
+            }
         }
         self.watch_write().await;
         self.hook(&format!("write store {place}"), Moment::Before);

@@ -3,9 +3,8 @@
 //! Where another process drives, `pause`, `rollback` and `revoke` are left in the stamp, and that process takes them between
 //! two effects. Where nobody drives, they are carried out here.
 
-use keyroll_adapters::fleets::ReloadStyle;
 use keyroll_adapters::stores::StoreError;
-use keyroll_rotation::{Direction, Event, Mode, Rotation, Stage};
+use keyroll_rotation::{Direction, Event, Mode, Stage};
 
 use crate::clock::{calendar, millis};
 use crate::driver::conclusion::Expected;
@@ -412,90 +411,8 @@ impl Session<'_> {
         Ok(Stop::Decided(format!("`{what}` is recorded; nothing was written to the key's fields")))
     }
 
-    async fn reload_on_purpose(&mut self, request: ReloadRequest, why: Why) -> Result<Stop, EngineError> {
-        self.look_and_compare().await?;
-        match request {
-            ReloadRequest::Laggards => {
-                if self.stamp.unfinished().is_none() {
-                    return self.reload_laggards_as_it_is(why).await;
-                }
-                self.ask_now(Asked::ReloadLaggards {}, &why).await?;
-                // The machine has a new attempt to make now, and that one effect is what was asked for.
-                let now = self.now().await?;
-                if let Some(keyroll_rotation::Next::Do(effect @ keyroll_rotation::Effect::Reload { .. })) =
-                    self.machine().map(|machine| machine.next(now))
-                {
-                    let event = self.carry_out(&effect).await?;
-                    self.apply(&event).await?;
-                }
-                Ok(Stop::Decided("the laggards were reloaded; `keyroll complete` proves them".into()))
-            }
-            ReloadRequest::Member(name) => {
-                self.note(Body::Human { action: HumanAction::ReloadMember { member: name.clone() }, why })?;
-                self.reload_by_name(&name).await
-            }
-        }
-    }
-
-    /// Without a rotation under way, a laggard is a member that does not show what the stores hold.
-    async fn reload_laggards_as_it_is(&mut self, why: Why) -> Result<Stop, EngineError> {
-        let gate = self.gate_as_it_is()?;
-        self.note(Body::Human { action: HumanAction::ReloadLaggards, why })?;
-        let name = format!("{}/on-purpose/{}", self.rotation_id(), self.engine.new_rotation_id()?);
-        match self.reload_laggards_of(&name, &gate).await? {
-            (0, _) => Ok(Stop::Decided("every member shows what the store holds; nobody was reloaded".into())),
-            (lagged, None) => {
-                Ok(Stop::Decided(format!("{lagged} laggard(s) were reloaded, and show what the store holds")))
-            }
-            (_, Some(index)) => {
-                let who =
-                    self.roster.get(index).map_or_else(|| "a member".to_owned(), |run| format!("`{}`", run.name()));
-                Err(EngineError::HumanMustDecide {
-                    decision: format!("{who} does not show what the store holds; `keyroll verify` says what it shows"),
-                })
-            }
-        }
-    }
-
-    async fn reload_by_name(&mut self, name: &str) -> Result<Stop, EngineError> {
-        let consumers = self.engine.assembly.consumers.clone();
-        let gate = self.machine().and_then(Rotation::gate);
-        let unique = self.engine.new_rotation_id()?;
-        let mut known = Vec::new();
-        for (place, consumer) in (0_u16..).zip(&consumers) {
-            let members = self.engine.with_retries("the members", || consumer.fleet.members()).await?;
-            for member in members {
-                if member.id.0 != name {
-                    known.push(member.id.0);
-                    continue;
-                }
-                if consumer.fleet.describe().reload == ReloadStyle::HotReload {
-                    return Err(EngineError::RefusedBecause {
-                        reason: format!(
-                            "nothing reloads `{name}`: the members of `{}` read the key again by themselves; restart it by \
-                             your own means, or `keyroll verify` to see what it shows",
-                            consumer.name
-                        ),
-                    });
-                }
-                // On purpose means now, whatever was reloaded before; so the reload has a name of its own.
-                let reload = format!("{}/on-purpose/{unique}", self.rotation_id());
-                let stopped = self.reload_one(&reload, place, consumer, &member, gate.as_ref()).await?;
-                return match stopped {
-                    None => Ok(Stop::Decided(format!("`{name}` was reloaded and is back"))),
-                    Some(_) => Err(EngineError::HumanMustDecide {
-                        decision: format!("`{name}` was reloaded and is not back, or does not show what it must"),
-                    }),
-                };
-            }
-        }
-        Err(EngineError::RefusedBecause {
-            reason: format!("there is no member `{name}`; there are {}", known.join(", ")),
-        })
-    }
-
     /// Asks the machine in this operator's name; a refusal is this command's failure.
-    async fn ask_now(&mut self, what: Asked, why: &Why) -> Result<(), EngineError> {
+    pub(crate) async fn ask_now(&mut self, what: Asked, why: &Why) -> Result<(), EngineError> {
         self.refused = None;
         let request = PendingRequest {
             id: String::new(),

@@ -115,7 +115,14 @@ impl Session<'_> {
 
     /// What every member has to show while no rotation is under way: the keys that the first store holds, and no other.
     pub(crate) fn gate_as_it_is(&mut self) -> Result<Gate, EngineError> {
-        let said = self.fields(0);
+        // Before the first rotation, and after somebody has put another key there since the last, no key has an id yet. Whatever
+        // stands there is what members have to show; ids that last are given when a rotation begins.
+        let mut said = self.fields(0);
+        if self.stamp.unfinished().is_none() && said.configuration().is_none() {
+            let sighting = self.engine.sight_keys(&self.views)?;
+            self.materials = sighting.materials;
+            said = sighting.stores.into_iter().next().unwrap_or(said);
+        }
         let Some(configuration) = said.configuration() else {
             return Err(EngineError::Foreign { location: self.views[0].location.clone(), found: said.words() });
         };
@@ -131,16 +138,10 @@ impl Session<'_> {
     pub(crate) async fn sweep(&mut self, gate: &Gate) -> Result<Sweep, EngineError> {
         let now = self.now().await?;
         let engine = self.engine;
-        let settle_over = self.settle_over();
+        let read_since = self.read_since();
         let outgoing = self.draining();
-        let mut inquiry = inquiry(
-            engine,
-            &self.materials,
-            &self.decoy,
-            gate,
-            settle_over.as_ref().map(|at| ReadSince { at: *at, gate }),
-            outgoing,
-        );
+        let mut inquiry =
+            inquiry(engine, &self.materials, &self.decoy, gate, read_since.map(|at| ReadSince { at, gate }), outgoing);
         // A gate is asked when its roll is over.
         inquiry.rollout = self.believed(Rolled::Yes).then_some(gate);
         let now = keyroll_adapters::Timestamp(now.0);
@@ -348,12 +349,13 @@ impl Session<'_> {
                 if self.proven(one, prove, Rolled::Yes).await? {
                     return Ok(Back::Proven);
                 }
-                let settled = match self.settle_over() {
-                    Some(over) => self.now().await? >= over,
+                // A start from now on would prove what it has read, whatever its host's clock says.
+                let settled = match self.read_since() {
+                    Some(over) => self.now().await? > over.after(self.clock_skew()),
                     None => true,
                 };
                 let out_of_time = self.engine.clock.boottime() >= deadline;
-                match (settled, started_late(&one.member, self.settle_over()), again) {
+                match (settled, started_late(&one.member, self.read_since()), again) {
                     // Before settle has passed nothing that it shows or lacks is held against it.
                     (false, _, _) => deadline = self.engine.clock.boottime() + consumer.reload_timeout,
                     // It may have read an older version: once more, now that there is none.
@@ -449,14 +451,14 @@ impl Session<'_> {
     /// Which of them show now what the gate demands, several asked at a time.
     async fn all_proven(&mut self, listed: &[Listed], prove: &Gate, rolled: Rolled) -> Result<Vec<bool>, EngineError> {
         let now = keyroll_adapters::Timestamp(self.now().await?.0);
-        let settle_over = self.settle_over();
+        let read_since = self.read_since();
         let outgoing = self.draining();
         let mut inquiry = inquiry(
             self.engine,
             &self.materials,
             &self.decoy,
             prove,
-            settle_over.as_ref().map(|at| ReadSince { at: *at, gate: prove }),
+            read_since.map(|at| ReadSince { at, gate: prove }),
             outgoing,
         );
         inquiry.rollout = self.believed(rolled).then_some(prove);
@@ -493,10 +495,11 @@ impl Session<'_> {
         !asked
     }
 
+    /// Until a member that starts from now on shows by its start that it has read what is there, also where its clock is late.
     async fn wait_for_settle(&mut self) -> Result<(), EngineError> {
-        let Some(over) = self.settle_over() else { return Ok(()) };
+        let Some(over) = self.read_since().map(|over| over.after(self.clock_skew())) else { return Ok(()) };
         let mut looks = 0;
-        while self.now().await? < over {
+        while self.now().await? <= over {
             self.pause_between_looks(&mut looks).await?;
         }
         Ok(())
@@ -518,6 +521,16 @@ impl Session<'_> {
             () = self.engine.clock.sleep(pause) => Ok(()),
             () = self.engine.interrupt.wait() => Err(EngineError::Interrupted),
         }
+    }
+
+    /// Whoever says that it started after this has read what was written last. A start is told by the member's own host, and
+    /// its clock may be ahead of the store's.
+    fn read_since(&self) -> Option<Millis> {
+        self.settle_over().map(|over| over.after(self.clock_skew()))
+    }
+
+    fn clock_skew(&self) -> Millis {
+        Millis(u64::try_from(self.engine.assembly.policy.max_clock_skew.as_millis()).unwrap_or(u64::MAX))
     }
 
     pub(crate) fn settle_over(&self) -> Option<Millis> {
@@ -549,8 +562,8 @@ fn ready(listed: &[Listed]) -> usize {
 }
 
 /// Whether a run began when nothing older could be read any more.
-fn started_late(member: &Member, settle_over: Option<Millis>) -> bool {
-    settle_over.is_none() || sweep::started_since(member, settle_over) == Answer::Yes
+fn started_late(member: &Member, read_since: Option<Millis>) -> bool {
+    read_since.is_none() || sweep::started_since(member, read_since) == Answer::Yes
 }
 
 /// The first looks come soon, because most members are back within a moment; a slow one is not asked more often than the

@@ -85,8 +85,8 @@ pub(super) fn action(action: &HumanAction) -> String {
         HumanAction::Revoke { mode, compromised } => {
             format!("revoked ({}) {}", mode_name(*mode), compromised.iter().map(key).collect::<Vec<_>>().join(", "))
         }
-        HumanAction::ReloadLaggards => "reloaded the laggards on purpose".to_owned(),
-        HumanAction::ReloadMember { member } => format!("reloaded `{member}` on purpose"),
+        HumanAction::ReloadLaggards => "asked for a reload of the laggards".to_owned(),
+        HumanAction::ReloadMember { member } => format!("asked for a reload of `{member}`"),
         HumanAction::Unlock { id, holder } => format!("broke the lock of {id}, held by `{holder}`"),
         HumanAction::AcceptLoss { sessions } => format!("accepted the loss of up to {sessions} sessions"),
         HumanAction::ExtendDrain { by } => format!("extended the drain by {}", period(*by)),

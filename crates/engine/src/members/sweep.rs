@@ -43,7 +43,7 @@ pub(crate) struct Inquiry<'a> {
     pub(crate) concurrency: usize,
 }
 
-/// A run that began at `at` or later has read what the gate describes.
+/// A run that began after `at` has read what the gate describes.
 #[derive(Clone, Copy)]
 pub(crate) struct ReadSince<'a> {
     pub(crate) at: Millis,
@@ -389,9 +389,10 @@ fn ability_of(subject: Subject) -> Ability {
     }
 }
 
+/// In the same instant it may have read what stood there just before.
 pub(crate) fn started_since(member: &Member, at: Option<Millis>) -> Answer {
     match (member.started_at, at) {
-        (Some(started), Some(at)) if millis(started) >= at => Answer::Yes,
+        (Some(started), Some(at)) if millis(started) > at => Answer::Yes,
         (Some(_), Some(_)) => Answer::No,
         (None, _) | (_, None) => Answer::Unknown,
     }

@@ -11,7 +11,7 @@ use keyroll_rotation::WorldConfiguration;
 
 use crate::error::EngineError;
 use crate::world::fingerprints::{Blinded, Fingerprints};
-use crate::world::stamp::{KnownKey, Ledger, StampBody, StampError};
+use crate::world::stamp::{KnownKey, Ledger, Minted, StampBody, StampError};
 
 pub(crate) mod fingerprints;
 pub(crate) mod lock;
@@ -223,7 +223,7 @@ pub(crate) fn adopt(
         if let Identity::Unknown(fingerprint) = identify(ledger, materials, fingerprints, &key.parts) {
             let id = match key.id {
                 Some(id) if ledger.get(id).is_none() => {
-                    ledger.enter(KnownKey { id, fingerprint, state, rotation: None });
+                    ledger.enter(KnownKey { id, fingerprint, state, rotation: None, minted: Minted::Never });
                     id
                 }
                 _ => ledger.adopt(fingerprint, state, None),

@@ -64,6 +64,24 @@ pub(crate) struct KnownKey {
     pub(crate) state: KeyState,
     /// The rotation that made it; none for a key that was there before Keyroll.
     pub(crate) rotation: Option<RotationId>,
+    /// Whether sessions may exist under it. Its state does not tell: a leaked key is compromised, whatever it was before.
+    #[serde(default, skip_serializing_if = "Minted::is_never")]
+    pub(crate) minted: Minted,
+}
+
+/// Whether a key was ever active in any store.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Minted {
+    #[default]
+    Never,
+    Perhaps,
+}
+
+impl Minted {
+    fn is_never(&self) -> bool {
+        *self == Self::Never
+    }
 }
 
 /// A rotation that is open.
@@ -217,7 +235,7 @@ impl Ledger {
         rotation: Option<RotationId>,
     ) -> KeyId {
         let id = self.next();
-        self.enter(KnownKey { id, fingerprint, state, rotation });
+        self.enter(KnownKey { id, fingerprint, state, rotation, minted: Minted::Never });
         id
     }
 
@@ -280,6 +298,21 @@ impl Asked {
             }
             Self::ReloadLaggards {} => "reload --laggards".into(),
         }
+    }
+
+    /// What asks for the same thing again, where that takes more than a word.
+    pub(crate) fn command(&self) -> String {
+        let Self::Revoke { compromised, store, .. } = self else { return self.words() };
+        let leaked = match compromised {
+            Compromised::Old => "old",
+            Compromised::New => "new",
+            Compromised::Both => "both",
+        };
+        let store = match store {
+            StoreLeak::Excluded => "no",
+            StoreLeak::Possible => "yes",
+        };
+        format!("{} --leaked {leaked} --store-leaked {store}", self.words())
     }
 
     /// A revocation as something that can be asked of a driver.

@@ -223,17 +223,24 @@ impl World {
 
     /// Somebody else writes a field.
     pub(crate) fn foreign_write(&self, field: &str, value: Option<&str>) {
+        let stores = self.lock().stores.len();
+        for place in 0..stores {
+            self.foreign_write_to(place, field, value);
+        }
+    }
+
+    /// Somebody else writes a field of one store.
+    pub(crate) fn foreign_write_to(&self, place: usize, field: &str, value: Option<&str>) {
         let mut state = self.lock();
         let now = state.now;
-        for stored in &mut state.stores {
-            let before = stored.fields.clone();
-            stored.history.push((now, before));
-            match value {
-                Some(value) => stored.fields.insert(field.to_owned(), value.as_bytes().to_vec()),
-                None => stored.fields.remove(field),
-            };
-            stored.revision += 1;
-        }
+        let stored = &mut state.stores[place];
+        let before = stored.fields.clone();
+        stored.history.push((now, before));
+        match value {
+            Some(value) => stored.fields.insert(field.to_owned(), value.as_bytes().to_vec()),
+            None => stored.fields.remove(field),
+        };
+        stored.revision += 1;
     }
 
     /// What a field holds.
@@ -423,7 +430,7 @@ impl World {
         self: &Arc<Self>,
         state_dir: &std::path::Path,
         point: &'static str,
-        act: impl FnOnce(&World) + Send + 'static,
+        act: impl FnOnce(&Self) + Send + 'static,
     ) -> Engine {
         let browsing = Browsing { world: Arc::clone(self), points: AtomicUsize::new(0), crash_at: None };
         self.engine(state_dir).with_hooks(Arc::new(Meanwhile { browsing, point, act: Mutex::new(Some(Box::new(act))) }))

@@ -11,7 +11,10 @@ mod world;
 pub use prng::Prng;
 pub use scenario::{Chaos, Churn, FRESH, Flaw, Leftover, Life, NEW, OLD, Reissue, Scenario, THIRD};
 pub use story::{ending, tell};
-pub use world::{Action, Broken, Driver, Excuse, ForeignWrite, Leak, Left, Member, Session, Store, Touched, World};
+pub use world::{
+    Action, Broken, CutoverRoll, Driver, Excuse, ForeignWrite, GivenUp, Leak, Left, Member, Session, Store, Touched,
+    World,
+};
 
 use crate::{Halt, Illegal, Millis, Next, Stage, WorldConfiguration};
 

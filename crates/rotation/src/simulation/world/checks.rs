@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use keyroll_keyring::KeyId;
 
-use super::{Broken, Excuse, World, say};
+use super::{Broken, CutoverRoll, Excuse, World, say};
 use crate::simulation::scenario::{Flaw, OLD, Scenario, THIRD};
 use crate::{Mode, Permit, Stage, WorldConfiguration};
 
@@ -34,22 +34,19 @@ impl World {
             self.decided_at = if self.rotation.stores.contains(after) { self.decided_at } else { self.now };
             let mut stale = self.stores.iter().flat_map(|store| store.earlier.iter().map(|(config, _)| config));
             let member = self.present_members().find(|(_, member)| !member.config.accept.contains(&after.active));
-            // A superseded rotation is cut over at once; nothing is promised to sessions then.
-            if self.excuse != Some(Excuse::Revoked) {
-                if let Some((slot, member)) = member {
-                    let config = say(&member.config);
-                    self.break_with(
-                        scenario,
-                        "I4",
-                        format!("{} becomes active and member {slot} has {config}", after.active),
-                    );
-                } else if stale.any(|config| !config.accept.contains(&after.active)) {
-                    self.break_with(
-                        scenario,
-                        "I4",
-                        format!("{} becomes active and a member may boot without it", after.active),
-                    );
-                }
+            if let Some((slot, member)) = member {
+                let config = say(&member.config);
+                self.break_with(
+                    scenario,
+                    "I4",
+                    format!("{} becomes active and member {slot} has {config}", after.active),
+                );
+            } else if stale.any(|config| !config.accept.contains(&after.active)) {
+                self.break_with(
+                    scenario,
+                    "I4",
+                    format!("{} becomes active and a member may boot without it", after.active),
+                );
             }
         }
         if self.rotation.stage == Stage::Retiring {
@@ -64,13 +61,12 @@ impl World {
         }
     }
 
-    /// Whether a session under the key may be refused in this mode, by name.
+    /// Whether a session under the key may be refused, by name. Not by the mode: until an emergency's cutover is written, every
+    /// session is accepted, and behind its roll every session under a key that it did not end.
     pub(super) fn excused(&self, key: KeyId) -> bool {
-        match (self.excuse, self.rotation.mode) {
-            (Some(_), _) | (None, Mode::Cutover | Mode::HardCutover) => true,
-            (None, Mode::Accelerated) => key != self.rotation.incoming,
-            (None, Mode::Staged | Mode::Standby) => false,
-        }
+        self.excuse == Some(Excuse::ForeignWrite)
+            || self.given_up.roll == CutoverRoll::Underway
+            || self.given_up.keys.contains(&key)
     }
 
     /// The invariants that have to hold in every world.
@@ -156,5 +152,56 @@ impl World {
         if self.broken.is_none() && scenario.flaw == Flaw::None {
             self.broken = Some(Broken { invariant, reason });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::EvidenceRule;
+    use crate::simulation::scenario::NEW;
+    use crate::simulation::{Session, World};
+    use crate::{DrainRule, Millis, ReloadNeed, Settings};
+
+    /// A session under `key`, and a member that accepts the old key alone.
+    fn meeting(key: KeyId) -> World {
+        let settings = Settings {
+            settle: Millis(1_000),
+            max_lifetime: Some(Millis(10_000)),
+            idle_lifetime: None,
+            leeway: Millis(0),
+            drain: DrainRule::Lifetime,
+            drain_limit: None,
+            least_reissued_permille: None,
+            escrow: Millis(0),
+            evidence: EvidenceRule::Strong,
+            reload_attempts: 1,
+            reload: ReloadNeed::Needed,
+        };
+        let mut world = World::new(&Scenario::of(Mode::Accelerated, 1, settings)).unwrap();
+        world.sessions = vec![Session { key, ends: Millis(u64::MAX), forged: false }];
+        world
+    }
+
+    #[test]
+    fn an_emergency_excuses_no_loss_but_that_of_sessions_under_keys_which_its_write_has_ended() {
+        // Before the write nothing is given up, whatever the mode, and also where a revocation came in between.
+        let mut world = meeting(NEW);
+        world.excuse = Some(Excuse::LeakedBesideAnother);
+        assert_eq!(world.lost_session(false).unwrap().invariant, "I1");
+        let revoked = WorldConfiguration::new(NEW, []);
+        let everybody = WorldConfiguration::new(OLD, [NEW]);
+        world.stores[0].holds = everybody.clone();
+        world.members[0].as_mut().unwrap().config = everybody;
+        world.cut_over_to(&revoked);
+        world.stores[0].holds = revoked;
+        assert_eq!(world.given_up.roll, CutoverRoll::None, "everybody accepted the new key");
+        assert_eq!(world.given_up.keys, [OLD].into());
+        assert!(!world.excused(NEW) && world.excused(OLD));
+        // A hard one, to a key that a member does not know yet: until a gate has passed, the roll itself is the excuse.
+        let mut world = meeting(NEW);
+        world.cut_over_to(&WorldConfiguration::new(NEW, []));
+        assert_eq!(world.given_up.roll, CutoverRoll::Underway);
+        assert!(world.lost_session(false).is_none());
     }
 }

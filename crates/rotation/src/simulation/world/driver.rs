@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 
 use keyroll_keyring::KeyId;
 
-use super::{Driver, Member, STRANGER, Touched, World, member_of};
+use super::{CutoverRoll, Driver, Member, STRANGER, Touched, World, member_of};
 use crate::gate::{
     Ability, Answer, Claim, ConsumerCount, Declared, EvidenceLevel, Gate, MemberKind, Observation, Readiness, Sweep,
+    Verdict,
 };
 use crate::simulation::scenario::{Flaw, Scenario};
 use crate::{
@@ -109,6 +110,9 @@ impl World {
                     return;
                 }
                 self.check_write(scenario, place, &after);
+                if self.rotation.stage == Stage::CuttingOver {
+                    self.cut_over_to(&after);
+                }
                 self.put(place, after);
                 self.driver = Driver::Did(Event::Written { store, at: self.now });
             }
@@ -184,6 +188,13 @@ impl World {
         let mut sweep = Sweep { began, ended: self.now, observed: seen, listed_after: listed, consumers };
         if scenario.flaw == Flaw::EmptyIsConverged && sweep.listed_after.is_empty() {
             sweep = self.invented_sweep(began);
+        }
+        if let Some(gate) = self.rotation.gate() {
+            let verdict = gate.judge(&sweep, self.rotation.settings.evidence, self.rotation.settle_over());
+            if verdict == Verdict::Passed {
+                self.given_up.keys.retain(|key| !gate.accepts.contains(key));
+                self.given_up.roll = CutoverRoll::None;
+            }
         }
         self.record(scenario, &Event::Swept(sweep));
     }

@@ -44,8 +44,10 @@ pub struct World {
     pub decided_at: Millis,
     /// What is left of the chaos.
     pub left: Left,
-    /// Why a lost session is not held against the rotation.
+    /// What somebody did to this world that no rotation can mend.
     pub excuse: Option<Excuse>,
+    /// What a cutover, an emergency or an operator has given up by name.
+    pub given_up: GivenUp,
     /// The first invariant that was broken.
     pub broken: Option<Broken>,
     /// The next boot's number.
@@ -135,16 +137,37 @@ pub struct Left {
     pub crashes: u8,
 }
 
-/// Why a lost session is not held against the rotation.
+/// What somebody did to this world that no rotation can mend.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-#[expect(clippy::exhaustive_enums, reason = "the protocol names these three")]
+#[expect(clippy::exhaustive_enums, reason = "the protocol names these two")]
 pub enum Excuse {
     /// Somebody else wrote a configuration that loses sessions.
     ForeignWrite,
-    /// A key leaked while it was in use beside another: what was forged before cannot be told from what was not.
-    Revoked,
-    /// An operator gave sessions up, by their number.
-    LossAccepted,
+    /// A key leaked while a member could accept it and mint under another: what was forged and then re-issued can't be told
+    /// from what was not. It excuses no lost session.
+    LeakedBesideAnother,
+}
+
+/// What a lost session is not held against the rotation for: the key of the session, or the roll in which it met a member.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+#[expect(clippy::exhaustive_structs, reason = "the keys and the roll")]
+pub struct GivenUp {
+    /// Keys that a cutover's write ended, or of which an operator accepted the loss. A gate that proves one accepted by
+    /// everybody takes it away again.
+    pub keys: BTreeSet<KeyId>,
+    /// Whether members may still be at both sides of a cutover.
+    pub roll: CutoverRoll,
+}
+
+/// Whether members may still be at both sides of a cutover.
+#[derive(Clone, Copy, Debug, Default, Eq, Hash, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "they may or they may not")]
+pub enum CutoverRoll {
+    /// No cutover was written that somebody could not follow, or a gate has passed since.
+    #[default]
+    None,
+    /// A cutover was written to a key that not everybody accepted, and no gate has passed since.
+    Underway,
 }
 
 /// An invariant that was broken.
@@ -292,6 +315,7 @@ impl World {
                 crashes: chaos.crashes,
             },
             excuse: None,
+            given_up: GivenUp::default(),
             broken: None,
             next_boot: u32::try_from(scenario.slots).unwrap_or(u32::MAX),
         })
@@ -507,7 +531,7 @@ impl World {
             Action::AcceptLoss => {
                 if let Some(sessions) = self.gives_up() {
                     self.record(scenario, &Event::LossAccepted { sessions });
-                    self.excuse = self.excuse.or(Some(Excuse::LossAccepted));
+                    self.given_up.keys.insert(self.rotation.outgoing);
                 }
             }
             Action::Adopt => {
@@ -540,6 +564,24 @@ impl World {
     /// The members that exist, with their slots.
     pub fn present_members(&self) -> impl Iterator<Item = (usize, &Member)> {
         self.members.iter().enumerate().filter_map(|(slot, member)| member.as_ref().map(|member| (slot, member)))
+    }
+
+    /// Every configuration that a member has, or may have a moment later.
+    fn readable(&self) -> impl Iterator<Item = &WorldConfiguration> {
+        let held = self.stores.iter().map(|store| &store.holds);
+        let earlier = self.stores.iter().flat_map(|store| store.earlier.iter().map(|(config, _)| config));
+        let read = self.members.iter().flatten().map(|member| &member.config);
+        held.chain(earlier).chain(read)
+    }
+
+    /// A cutover is about to be written: what it ends by name, and whether somebody can't follow it at once.
+    fn cut_over_to(&mut self, after: &WorldConfiguration) {
+        let ended: BTreeSet<KeyId> =
+            self.readable().flat_map(|config| config.accept.difference(&after.accept).copied()).collect();
+        if self.readable().any(|config| !config.accept.contains(&after.active)) {
+            self.given_up.roll = CutoverRoll::Underway;
+        }
+        self.given_up.keys.extend(ended);
     }
 
     fn versions(&self, slot: usize) -> std::ops::Range<usize> {
@@ -619,12 +661,16 @@ impl World {
         if !self.look(scenario) {
             return;
         }
+        // A candidate that was accepted before anybody knew that it leaked is beyond what a rotation can mend.
+        let beside =
+            self.readable().any(|config| config.accept.intersection(&compromised).any(|&key| key != config.active));
         let revocation = Revocation { mode: Mode::Accelerated, compromised, fresh: FRESH };
         if let Ok(applied) = self.rotation.apply(&Event::Revoked(revocation)) {
             self.rotation = applied.rotation;
             self.left.revocations -= 1;
-            // A candidate that was accepted before anybody knew that it leaked is beyond what a rotation can mend.
-            self.excuse = self.excuse.or(Some(Excuse::Revoked));
+            if beside {
+                self.excuse = self.excuse.or(Some(Excuse::LeakedBesideAnother));
+            }
         }
     }
 
