@@ -166,10 +166,10 @@ fn the_hash_sees_what_is_said_and_not_how() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_an_error_that_says_what_to_do() {
+fn a_file_that_is_not_there_is_an_error_that_names_it() {
     let folder = tempfile::tempdir().unwrap();
     let error = SessionKey::load(&folder.path().join("keyroll.yaml")).unwrap_err();
-    assert!(error.to_string().contains("keyroll init"), "{error}");
+    assert!(error.to_string().contains("keyroll.yaml` can't be read"), "{error}");
 }
 
 #[test]

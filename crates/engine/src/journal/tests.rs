@@ -153,7 +153,7 @@ fn no_journal_is_told_apart_from_an_unreadable_one() {
     assert!(matches!(JournalReader::open(folder.path()), Err(JournalError::Absent { .. })));
     std::fs::create_dir(file(folder.path())).unwrap();
     assert!(matches!(JournalReader::open(folder.path()), Err(JournalError::Io { .. })));
-    assert!(matches!(Journal::open(folder.path()), Err(JournalError::Io { .. })));
+    assert!(matches!(Journal::open(folder.path()), Err(JournalError::Open { .. })));
 }
 
 #[test]
