@@ -272,7 +272,7 @@ fn what_does_not_fit() -> Result<(), Failed> {
 }
 
 fn escrow() -> Result<(), Failed> {
-    let lab = Lab::start(Settings { escrow: Duration::from_secs(6), ..Settings::default() })?;
+    let lab = Lab::start(Settings { escrow: Duration::from_secs(25), ..Settings::default() })?;
     lab.keyroll(&["rotate"])?.exits(0)?.says("k2 is in use")?;
     lab.keyroll(&["pause"])?.exits(1)?.says("nothing was changed")?.says("only `keyroll complete` destroys it")?;
     lab.keyroll(&["explain"])?.exits(3)?.says("waits for time")?;

@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 
 use keyroll_engine::config::SessionKey;
 use keyroll_engine::{
-    CompleteRequest, CrashPoint, Engine, Hooks, Operator, Overrides, Patience, RotateRequest, Why, assemble,
+    Colour, CompleteRequest, CrashPoint, Engine, EngineError, Hooks, Operator, Overrides, Patience, RotateRequest, Why,
+    assemble,
 };
 use keyroll_fleetlab::replica::{self, Args};
 use keyroll_testkit::points::name_of;
@@ -52,6 +53,11 @@ fn drive(words: impl Iterator<Item = OsString>) -> Result<ExitCode, Failure> {
         }
         Err(error) => {
             say(&chain(&error));
+            if let EngineError::Preflight { report } = &error {
+                for check in report.checks.iter().filter(|check| !matches!(check.colour, Colour::Green)) {
+                    say(&format!("{check:?}"));
+                }
+            }
             ExitCode::from(error.exit().code())
         }
     })
