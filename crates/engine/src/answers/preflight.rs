@@ -24,7 +24,7 @@ use crate::members::sweep;
 use crate::members::sweep::inquiry;
 use crate::report::{Check, Colour, PreflightReport, SCHEMA_VERSION};
 use crate::request::Lock;
-use crate::world::stamp::StampBody;
+use crate::world::stamp::{RETURNED_FIX, StampBody};
 use crate::world::{self, FieldsSay, Materials, StoreView};
 
 /// Checks as they are made.
@@ -169,6 +169,14 @@ impl Engine {
                 }
                 FieldsSay::Configuration(configuration) => {
                     checks.green("keys.read", object, world::configuration_words(configuration));
+                    match (sighting.stamp.ledger.returned(configuration), mode) {
+                        (None, _) => {}
+                        // A key that is compromised is what they are for.
+                        (Some(found), Mode::HardCutover | Mode::Accelerated) => {
+                            checks.advice("keys.ended", object, found, "this ends it");
+                        }
+                        (Some(found), _) => checks.red("keys.ended", object, found, RETURNED_FIX),
+                    }
                     match &first {
                         None => first = Some(configuration.clone()),
                         Some(other) if other == configuration => {}

@@ -16,7 +16,7 @@ use crate::report::{
     StoreStatus, WaitReport, Who,
 };
 use crate::world::fingerprints::Fingerprints;
-use crate::world::stamp::{OpenRotation, StampBody};
+use crate::world::stamp::{OpenRotation, RETURNED_FIX, StampBody};
 use crate::world::{self, Materials, StoreView};
 
 impl Session<'_> {
@@ -182,6 +182,8 @@ impl Engine {
 
     pub(crate) fn store_status(&self, stamp: &StampBody, views: &[StoreView]) -> Vec<StoreStatus> {
         let fingerprints: &Fingerprints = &self.assembly.fingerprints;
+        // While a revocation is under way its key is still there; that is what the rotation is about.
+        let revocation = stamp.unfinished().filter(|open| !open.machine.compromised.is_empty());
         self.assembly
             .stores
             .iter()
@@ -202,6 +204,12 @@ impl Engine {
                             .copied()
                             .filter(|id| *id != configuration.active)
                             .collect();
+                        status.problem = match revocation {
+                            Some(_) => None,
+                            None => {
+                                stamp.ledger.returned(configuration).map(|found| format!("{found}: {RETURNED_FIX}"))
+                            }
+                        };
                     }
                     None if stamp.ledger.keys.is_empty() => {}
                     None => status.problem = Some(said.words()),
