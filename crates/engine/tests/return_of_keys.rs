@@ -6,9 +6,9 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyroll_engine::{Colour, CompleteRequest, Compromised, EngineError, ExitKind, RotateRequest};
-use keyroll_rotation::Mode;
-use support::{FIRST_KEY, World, folder, revoke};
+use keyroll_engine::{Colour, CompleteRequest, Compromised, EngineError, ExitKind, RotateRequest, Why};
+use keyroll_rotation::{Mode, Stage};
+use support::{FIRST_KEY, World, folder, revoke, until};
 
 async fn wait(span: u64) {
     tokio::time::sleep(Duration::from_millis(span)).await;
@@ -118,4 +118,108 @@ async fn a_key_that_comes_back_behind_preflight_is_not_rotated_from_either() {
         assert!(world.stamp()["open"].is_null() && world.stamp()["lock"].is_null());
         assert_eq!(world.field("SECRET_KEY_BASE").unwrap(), FIRST_KEY.as_bytes());
     }
+}
+
+/// Rotated once, the first key in escrow; then somebody puts the old file back, and the members read it.
+async fn reverted_in_escrow(world: &Arc<World>, dir: &std::path::Path) -> Vec<u8> {
+    world.engine(dir).rotate(RotateRequest::default()).await.unwrap();
+    assert_eq!(world.stamp()["open"]["machine"]["stage"], "escrow");
+    let good = world.field("SECRET_KEY_BASE").unwrap();
+    put_back(world, &[("SECRET_KEY_BASE", Some(FIRST_KEY))]);
+    good
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_file_that_is_put_back_during_the_escrow_is_seen_by_everybody_who_looks() {
+    let dir = folder();
+    let world = World::new(2);
+    let engine = || world.engine(dir.path());
+    reverted_in_escrow(&world, dir.path()).await;
+    let before = world.stamp();
+    let status = engine().status().await.unwrap();
+    let halt = status.rotation.as_ref().unwrap().halt.as_deref().expect("seen before any driver runs");
+    assert!(halt.contains("k2 active") && halt.contains("k1 active"), "{halt}");
+    assert!(status.stores[0].problem.as_deref().unwrap().contains("should have k2 active"), "{status:?}");
+    let says = |wait: &keyroll_engine::WaitReport| wait.naysayers[0].text.contains("--adopt-foreign-write");
+    assert!(says(status.wait.as_ref().unwrap()), "{status:?}");
+    assert!(says(&engine().explain().await.unwrap().unwrap()));
+    let verify = engine().verify().await.unwrap();
+    assert!(verify.checks.iter().any(|check| check.name == "keys.record" && check.colour == Colour::Red), "{verify:?}");
+    let preflight = engine().preflight().await;
+    assert_eq!(preflight.exit(), ExitKind::Drift, "{preflight:?}");
+    assert_eq!(world.stamp(), before, "looking changes nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_rotation_begins_over_a_foreign_write_in_escrow() {
+    let dir = folder();
+    let world = World::new(2);
+    let engine = || world.engine(dir.path());
+    reverted_in_escrow(&world, dir.path()).await;
+    let open = world.stamp()["open"]["id"].clone();
+    for _ in 0..2 {
+        let outcome = engine().rotate(RotateRequest::default()).await.unwrap();
+        assert_eq!(outcome.exit, ExitKind::Drift, "{outcome:?}");
+        assert_eq!(world.stamp()["open"]["id"], open, "the rotation in escrow is still the one that is open");
+        assert!(world.stamp()["lock"].is_null());
+    }
+    let journal = std::fs::read_to_string(dir.path().join("journal.jsonl")).unwrap();
+    assert_eq!(journal.matches(r#""kind":"halted""#).count(), 1, "it is in the record, once");
+    assert_eq!((world.candidates(), world.hidden()), (1, (0, 1)));
+    // The bytes of k2 were nowhere else: overwriting takes somebody's copy, and until then nothing is changed.
+    let refused = engine().overwrite_foreign_write(Why::default()).await.unwrap_err();
+    assert_eq!(refused.exit(), ExitKind::HumanMustDecide, "{refused:?}");
+    assert_eq!(
+        (world.stamp()["open"]["id"].clone(), world.field("SECRET_KEY_BASE").unwrap()),
+        (open, FIRST_KEY.into())
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_put_right_by_hand_in_escrow_is_proven_again_before_anything_else_begins() {
+    let dir = folder();
+    let world = World::new(2);
+    let engine = || world.engine(dir.path());
+    let good = reverted_in_escrow(&world, dir.path()).await;
+    let open = world.stamp()["open"]["id"].clone();
+    assert_eq!(engine().rotate(RotateRequest::default()).await.unwrap().exit, ExitKind::Drift);
+    world.foreign_write("SECRET_KEY_BASE", Some(std::str::from_utf8(&good).unwrap()));
+    // "Old" would be another key now.
+    let error = engine().revoke(revoke(Mode::HardCutover, Compromised::Old)).await.unwrap_err();
+    assert_eq!(error.exit(), ExitKind::HumanMustDecide, "{error:?}");
+    assert!(world.stamp()["lock"].is_null());
+    let outcome = engine().rotate(RotateRequest::default()).await.unwrap();
+    assert_eq!((outcome.exit, outcome.stage), (ExitKind::Done, Some(Stage::Escrow)), "{outcome:?}");
+    assert_eq!((world.stamp()["open"]["id"].clone(), world.minting()), (open.clone(), [good].into()));
+    // Then the next one begins.
+    engine().rotate(RotateRequest::default()).await.unwrap();
+    assert_ne!(world.stamp()["open"]["id"], open);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_emergency_does_not_wait_for_a_foreign_write_in_escrow_and_it_is_recorded_all_the_same() {
+    let dir = folder();
+    let world = World::new(2);
+    reverted_in_escrow(&world, dir.path()).await;
+    let outcome = world.engine(dir.path()).revoke(revoke(Mode::HardCutover, Compromised::Old)).await.unwrap();
+    assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
+    assert!(!world.accepted_somewhere(FIRST_KEY.as_bytes()));
+    let journal = std::fs::read_to_string(dir.path().join("journal.jsonl")).unwrap();
+    assert!(journal.contains(r#""kind":"halted""#));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_foreign_write_of_known_keys_is_seen_before_a_driver_runs() {
+    let dir = folder();
+    let world = World::new(2);
+    let engine = || world.engine(dir.path());
+    engine().rotate(until(Stage::Promoting)).await.unwrap();
+    assert_eq!(engine().status().await.unwrap().stores[0].problem, None);
+    world.foreign_write("SECRET_KEY_BASE_ACCEPT", None);
+    let status = engine().status().await.unwrap();
+    assert!(status.stores[0].problem.is_some() && status.rotation.unwrap().halt.is_some());
+    let explained = engine().explain().await.unwrap().unwrap();
+    assert!(explained.naysayers[0].text.contains("written by somebody else"), "{explained:?}");
+    assert!(engine().verify().await.unwrap().checks.iter().any(|check| check.name == "keys.record"));
+    assert_eq!(engine().preflight().await.exit(), ExitKind::Drift);
 }

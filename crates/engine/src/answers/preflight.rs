@@ -76,15 +76,19 @@ impl Engine {
     pub(crate) async fn preflight_checks(&self, mode: Mode, lock: Lock, rule: EvidenceRule) -> PreflightReport {
         let mut checks = Checks::default();
         let views = self.check_stores(&mut checks).await;
-        let sighted = views.map(|views| self.sight_keys(&views).map(|sighting| (views, sighting))).transpose();
+        let sighted = match views {
+            Some(views) => self.settle(views).await.and_then(|(views, _)| Ok(Some((self.sight_keys(&views)?, views)))),
+            None => Ok(None),
+        };
         if let Err(error) = &sighted {
             let fix = "`keyroll audit verify` shows what is wrong with the record; put it back from a backup";
             checks.red("state.read", None, error_chain(error), fix);
         }
-        if let Ok(Some((views, sighting))) = sighted {
+        if let Ok(Some((sighting, views))) = sighted {
             if lock == Lock::Asked {
                 self.check_lock(&sighting.stamp, &mut checks);
             }
+            self.check_record(&sighting.stamp, &views, &mut checks);
             let configuration = self.check_keys(&views, &sighting, mode, &mut checks);
             self.check_lifetimes(mode, &mut checks);
             self.check_project(mode, &mut checks);

@@ -24,7 +24,7 @@ use crate::world::stamp::RETURNED_FIX;
 impl Engine {
     /// Asks every member, now.
     pub async fn verify(&self) -> Result<VerifyReport, EngineError> {
-        let views = self.read_stores().await?;
+        let (views, _) = self.settle(self.read_stores().await?).await?;
         let sighting = self.sight_keys(&views)?;
         let mut checks = Checks::default();
         let mut configurations = Vec::new();
@@ -43,6 +43,7 @@ impl Engine {
                 }
             }
         }
+        self.check_record(&sighting.stamp, &views, &mut checks);
         let Some(held) = Held::by(&configurations) else {
             return Ok(VerifyReport { schema_version: SCHEMA_VERSION, checks: checks.0, members: Vec::new() });
         };
