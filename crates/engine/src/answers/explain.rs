@@ -79,7 +79,10 @@ impl Names<'_> {
                         "; or `keyroll resume --overwrite-foreign-write` writes what should be there over it".to_owned()
                     }
                     Some(id) => {
-                        format!("; the bytes of {id} are in no store any more, so that takes somebody's copy of it")
+                        format!(
+                            "; the bytes of {id} are in no store any more, so that takes somebody's copy of it; where \
+                         nobody has one, `keyroll revoke --mode hard-cutover` replaces what is there and ends the sessions"
+                        )
                     }
                 };
                 let adopt = match found.as_ref().is_some_and(|found| {

@@ -5,6 +5,7 @@
 pub(crate) mod affected;
 pub(crate) mod calibration;
 pub(crate) mod counters;
+pub(crate) mod drift;
 pub(crate) mod error_texts;
 pub(crate) mod explain;
 pub(crate) mod plan;

@@ -24,7 +24,7 @@ use crate::members::sweep;
 use crate::members::sweep::inquiry;
 use crate::report::{Check, Colour, PreflightReport, SCHEMA_VERSION};
 use crate::request::Lock;
-use crate::world::stamp::StampBody;
+use crate::world::stamp::{RETURNED_FIX, StampBody};
 use crate::world::{self, FieldsSay, Materials, StoreView};
 
 /// Checks as they are made.
@@ -76,15 +76,19 @@ impl Engine {
     pub(crate) async fn preflight_checks(&self, mode: Mode, lock: Lock, rule: EvidenceRule) -> PreflightReport {
         let mut checks = Checks::default();
         let views = self.check_stores(&mut checks).await;
-        let sighted = views.map(|views| self.sight_keys(&views).map(|sighting| (views, sighting))).transpose();
+        let sighted = match views {
+            Some(views) => self.settle(views).await.and_then(|(views, _)| Ok(Some((self.sight_keys(&views)?, views)))),
+            None => Ok(None),
+        };
         if let Err(error) = &sighted {
             let fix = "`keyroll audit verify` shows what is wrong with the record; put it back from a backup";
             checks.red("state.read", None, error_chain(error), fix);
         }
-        if let Ok(Some((views, sighting))) = sighted {
+        if let Ok(Some((sighting, views))) = sighted {
             if lock == Lock::Asked {
                 self.check_lock(&sighting.stamp, &mut checks);
             }
+            self.check_record(&sighting.stamp, &views, &mut checks);
             let configuration = self.check_keys(&views, &sighting, mode, &mut checks);
             self.check_lifetimes(mode, &mut checks);
             self.check_project(mode, &mut checks);
@@ -169,6 +173,14 @@ impl Engine {
                 }
                 FieldsSay::Configuration(configuration) => {
                     checks.green("keys.read", object, world::configuration_words(configuration));
+                    match (sighting.stamp.ledger.returned(configuration), mode) {
+                        (None, _) => {}
+                        // A key that is compromised is what they are for.
+                        (Some(found), Mode::HardCutover | Mode::Accelerated) => {
+                            checks.advice("keys.ended", object, found, "this ends it");
+                        }
+                        (Some(found), _) => checks.red("keys.ended", object, found, RETURNED_FIX),
+                    }
                     match &first {
                         None => first = Some(configuration.clone()),
                         Some(other) if other == configuration => {}
