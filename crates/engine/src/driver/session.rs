@@ -27,6 +27,7 @@ use crate::journal::{Author, Body, ConfigurationSight, Draft, Journal, KeyMark, 
 use crate::members::roster::Roster;
 use crate::members::sweep::{self, RunKey};
 use crate::report::{MemberStatus, Notice, Resumed};
+use crate::world::fingerprints::Blinded;
 use crate::world::lock::{LockHolder, ProcessIdentity, Vitality};
 use crate::world::stamp::{OpenRotation, StampBody};
 use crate::world::{self, FieldsSay, Materials, StoreView};
@@ -41,6 +42,8 @@ pub(crate) struct Session<'e> {
     pub(crate) views: Vec<StoreView>,
     /// What the owned fields of each store held when they were last held against the record.
     pub(crate) judged: Vec<Judged>,
+    /// What a hard cutover was told to write over, by the store's place.
+    pub(crate) doomed: BTreeMap<usize, Blinded>,
     pub(crate) materials: Materials,
     pub(crate) roster: Roster,
     /// What the last sweep showed, for people.
@@ -165,6 +168,7 @@ impl<'e> Session<'e> {
             ended_back: Direction::Forward,
             ended: None,
             rejected_by: BTreeMap::new(),
+            doomed: BTreeMap::new(),
             told: Vec::new(),
             sent: BTreeMap::new(),
             errors: ErrorWatch::default(),
