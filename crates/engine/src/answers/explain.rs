@@ -109,7 +109,7 @@ impl Names<'_> {
                     compromised: [old_and_new(machine).0].into(),
                     fresh: KeyId(u32::MAX),
                 };
-                let leak = match cut_through(machine, revocation, machine.written_at.unwrap_or_default())
+                let leak = match cut_through(machine, Some(revocation), machine.written_at.unwrap_or_default())
                     .is_some_and(|after| replaces(&after, usize::from(store.0)))
                 {
                     true => {

@@ -79,13 +79,15 @@ impl Session<'_> {
         if !matches!(halt, Halt::ForeignWrite { .. }) || self.sight == Sight::New {
             return Ok(());
         }
-        let revocation = match asked {
-            Asked::Revoke { mode, compromised, store } => Revocation {
+        let Asked::Revoke { mode, compromised, store } = asked else { return Ok(()) };
+        let revocation = match self.stamp.carries_out(asked) {
+            // A process died over it: "old" and "new" are others by now, and it only has to go on.
+            true => None,
+            false => Some(Revocation {
                 mode: *mode,
                 compromised: self.leaked(*compromised, *store),
                 fresh: self.stamp.ledger.next(),
-            },
-            _ => return Ok(()),
+            }),
         };
         let at = self.now().await?;
         let Some(after) = cut_through(&machine, revocation, at) else { return Ok(()) };
@@ -322,14 +324,18 @@ pub(crate) fn copy_of(id: keyroll_keyring::KeyId, machine: &Rotation) -> &'stati
     }
 }
 
-/// What a hard cutover makes of a rotation that stands still for a foreign write; none where it would not be one.
-pub(crate) fn cut_through(machine: &Rotation, revocation: Revocation, at: Millis) -> Option<Rotation> {
-    if revocation.mode != Mode::HardCutover {
+/// What a hard cutover, or one that is under way, makes of a rotation that stands still for a foreign write; none where it would not
+/// be one.
+pub(crate) fn cut_through(machine: &Rotation, revocation: Option<Revocation>, at: Millis) -> Option<Rotation> {
+    if revocation.as_ref().is_some_and(|revocation| revocation.mode != Mode::HardCutover) {
         return None;
     }
     let stores = machine.stores.iter().cloned().map(Some).collect();
     let mended = machine.apply(&Event::WorldObserved { stores, at }).ok()?.rotation;
-    let after = mended.apply(&Event::Revoked(revocation)).ok()?.rotation;
+    let after = match revocation {
+        Some(revocation) => mended.apply(&Event::Revoked(revocation)).ok()?.rotation,
+        None => mended,
+    };
     (after.mode == Mode::HardCutover && after.halt.is_none()).then_some(after)
 }
 
