@@ -11,6 +11,7 @@ use keyroll_adapters::evidence::Traffic;
 use keyroll_adapters::fleets::{BootId, MemberId};
 use keyroll_adapters::stores::{SecretStore, StoreError};
 use keyroll_keyring::{Key, KeyId};
+use keyroll_rotation::gate::EvidenceLevel;
 use keyroll_rotation::{
     Direction, Effect, Epoch, Halt, Illegal, Millis, Mode, Rotation, RotationId, Stage, StoreIndex, WorldConfiguration,
 };
@@ -71,8 +72,8 @@ pub(crate) struct Session<'e> {
     pub(crate) ended_back: Direction,
     /// What that rotation was.
     pub(crate) ended: Option<Ended>,
-    /// The members that were shown to reject a key, as the last gate that demanded it passed.
-    pub(crate) rejected_by: BTreeMap<KeyId, BTreeSet<String>>,
+    /// How strongly each member was shown to reject a key, as the last gate that demanded it passed.
+    pub(crate) rejected_by: BTreeMap<KeyId, BTreeMap<String, Option<EvidenceLevel>>>,
     /// The gate and the drain that were looked at last in vain, as the record has it already.
     pub(crate) told: Vec<Told>,
     /// What this process itself sent to each run of each member.
