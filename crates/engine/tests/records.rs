@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use keyroll_adapters::evidence::{DrainWitness, EvidenceError, OpenedCounts};
+use keyroll_adapters::evidence::{DrainWitness, EvidenceError, OpenedCounts, SessionCount};
 use keyroll_adapters::fleets::Member;
 use keyroll_engine::{
     CompleteRequest, Compromised, ExitKind, Outcome, Patience, RollbackRequest, RotateRequest, interrupt, journal,
@@ -57,6 +57,24 @@ async fn an_interrupted_command_names_the_one_that_goes_on_with_it() {
     assert_eq!(outcome.next.as_deref(), Some("keyroll revoke --mode hard-cutover --leaked old --store-leaked no"));
     let outcome = world.engine(dir.path()).revoke(revoke(Mode::HardCutover, Compromised::Old)).await.unwrap();
     assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_a_key_leaked_nobody_waits_for_a_count_of_the_sessions_that_end() {
+    for mode in [Mode::HardCutover, Mode::Accelerated] {
+        let dir = folder();
+        let world = World::new(1);
+        world.engine(dir.path()).rotate(until(Stage::Promoting)).await.unwrap();
+        let mut assembly = world.assembly();
+        let hangs = ["sleep", "600"].map(str::to_owned).to_vec();
+        assembly.session_count = Some(SessionCount::by(hangs, None, Duration::from_secs(300)));
+        let engine = world.engine_of(assembly, dir.path(), "ada", "here");
+        let began = tokio::time::Instant::now();
+        let outcome = engine.revoke(revoke(mode, Compromised::Both)).await.unwrap();
+        assert_eq!(outcome.exit, ExitKind::Done, "{mode:?}: {outcome:?}");
+        assert_eq!(ended(&dir), [1, 2], "{mode:?}: what ends is in the record");
+        assert!(began.elapsed() < Duration::from_secs(200), "{mode:?}: it took {:?}", began.elapsed());
+    }
 }
 
 #[tokio::test(start_paused = true)]
