@@ -208,13 +208,13 @@ impl Session<'_> {
         };
         // The first store's write is what members may read; nothing is written between the count and it.
         if place == 0 && self.stage() == Some(Stage::CuttingOver) {
-            for key in &leaving {
-                let minted = self.stamp.ledger.get(*key).is_some_and(|known| known.minted == Minted::Perhaps);
+            let minted = |key: &&KeyId| {
                 // Not only the one that mints now: a key that leaked in the middle of a rotation is the one before.
-                if minted || *key == before.active {
-                    self.tell_what_ends(*key).await?;
-                }
-            }
+                **key == before.active
+                    || self.stamp.ledger.get(**key).is_some_and(|known| known.minted == Minted::Perhaps)
+            };
+            let ending: Vec<KeyId> = leaving.iter().filter(minted).copied().collect();
+            self.tell_what_ends(&ending).await?;
         }
         self.watch_write().await;
         self.hook(&format!("write store {place}"), Moment::Before);
