@@ -111,7 +111,7 @@ async fn a_key_that_comes_back_behind_preflight_is_not_rotated_from_either() {
         let world = World::new(2);
         end(&world, dir.path(), how).await;
         let engine = world.meanwhile(dir.path(), "-/after take lock", |world| {
-            put_back(&world, &[("SECRET_KEY_BASE", Some(FIRST_KEY))]);
+            put_back(world, &[("SECRET_KEY_BASE", Some(FIRST_KEY))]);
         });
         let error = engine.rotate(RotateRequest::default()).await.unwrap_err();
         assert!(matches!(&error, EngineError::Preflight { .. } | EngineError::RefusedBecause { .. }), "{error:?}");
