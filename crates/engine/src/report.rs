@@ -142,7 +142,7 @@ pub struct NaysayerReport {
 pub struct KeyRejected {
     /// The key.
     pub key: KeyId,
-    /// Every member that was listed when the gate passed.
+    /// Every member that rejected a session under it when the gate passed; who was only believed to is not among them.
     pub members: Vec<String>,
 }
 

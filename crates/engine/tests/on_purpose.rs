@@ -110,3 +110,20 @@ async fn laggards_are_reloaded_also_before_the_first_rotation_and_behind_a_hand_
     let outcome = world.engine(dir.path()).rotate(RotateRequest::default()).await.unwrap();
     assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_fleet_of_nobody_has_no_laggards_and_shows_nothing() {
+    let dir = folder();
+    let world = World::new(0);
+    let refused = || async {
+        let error = world.engine(dir.path()).reload(ReloadRequest::Laggards, Why::default()).await.unwrap_err();
+        assert!(matches!(error, EngineError::RefusedBecause { .. }), "{error:?}");
+        assert!(error.to_string().contains("no member is listed"), "{error}");
+        assert_eq!(answer(&dir, "reloadLaggards"), None, "nothing was decided, and nothing was done");
+    };
+    refused().await;
+    world.scale_up("web-0");
+    world.engine(dir.path()).rotate(until(Stage::Staged)).await.unwrap();
+    world.scale_down("web-0");
+    refused().await;
+}

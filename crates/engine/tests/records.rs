@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use keyroll_adapters::evidence::{DrainWitness, EvidenceError, OpenedCounts};
+use keyroll_adapters::evidence::{DrainWitness, EvidenceError, OpenedCounts, SessionCount};
 use keyroll_adapters::fleets::Member;
 use keyroll_engine::{
-    CompleteRequest, Compromised, ExitKind, Outcome, Patience, RollbackRequest, RotateRequest, interrupt,
+    CompleteRequest, Compromised, ExitKind, Outcome, Patience, RollbackRequest, RotateRequest, interrupt, journal,
 };
 use keyroll_rotation::{DrainRule, Mode, Stage};
 use support::{LIFETIME, World, folder, revoke, until};
@@ -59,14 +59,62 @@ async fn an_interrupted_command_names_the_one_that_goes_on_with_it() {
     assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn where_a_key_leaked_nobody_waits_for_a_count_of_the_sessions_that_end() {
+    for mode in [Mode::HardCutover, Mode::Accelerated] {
+        let dir = folder();
+        let world = World::new(1);
+        world.engine(dir.path()).rotate(until(Stage::Promoting)).await.unwrap();
+        let mut assembly = world.assembly();
+        let hangs = ["sleep", "600"].map(str::to_owned).to_vec();
+        assembly.session_count = Some(SessionCount::by(hangs, None, Duration::from_secs(300)));
+        let engine = world.engine_of(assembly, dir.path(), "ada", "here");
+        let began = tokio::time::Instant::now();
+        let outcome = engine.revoke(revoke(mode, Compromised::Both)).await.unwrap();
+        assert_eq!(outcome.exit, ExitKind::Done, "{mode:?}: {outcome:?}");
+        assert_eq!(ended(&dir), [1, 2], "{mode:?}: what ends is in the record");
+        assert!(began.elapsed() < Duration::from_secs(200), "{mode:?}: it took {:?}", began.elapsed());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_that_began_anew_is_a_deviation_in_the_history_and_one_that_a_rollback_ends_is_none() {
+    let history = |dir: &tempfile::TempDir| {
+        let records = journal::JournalReader::open(dir.path()).unwrap().records().unwrap();
+        journal::history(&records).pop().unwrap()
+    };
+    let void = |row: &journal::HistoryRow| row.deviations.iter().filter(|one| one.what.contains("T0 was void")).count();
+
+    let dir = folder();
+    let world = World::new(2);
+    let engine = world.engine(dir.path());
+    let driving = tokio::spawn(async move { engine.rotate(RotateRequest::default()).await });
+    tokio::time::sleep(Duration::from_secs(40)).await;
+    let first = history(&dir).t0.unwrap();
+    // Whether more than the neighbour was changed meanwhile, and back, can't be told.
+    world.touch();
+    assert_eq!(driving.await.unwrap().unwrap().exit, ExitKind::Done);
+    let row = history(&dir);
+    assert_eq!(void(&row), 1, "{:?}", row.deviations);
+    assert!(row.t0.unwrap() > first, "the row has the T0 that held");
+
+    let dir = folder();
+    let world = World::new(2);
+    let request = RotateRequest { patience: Patience::For(Duration::from_secs(40)), ..RotateRequest::default() };
+    assert_eq!(world.engine(dir.path()).rotate(request).await.unwrap().stage, Some(Stage::Draining));
+    let outcome = world.engine(dir.path()).rollback(RollbackRequest::default()).await.unwrap();
+    assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
+    assert_eq!(void(&history(&dir)), 0, "the rollback is a deviation, and what it does is none");
+}
+
 /// The keys of which the record says that a write ends the sessions under them.
 fn ended(dir: &tempfile::TempDir) -> Vec<u64> {
-    let entries = journal(dir);
+    let entries = recorded(dir);
     let ends = entries.iter().filter(|entry| entry["body"]["kind"] == "sessionsEnd");
     ends.map(|entry| entry["body"]["key"]["id"].as_u64().unwrap()).collect()
 }
 
-fn journal(dir: &tempfile::TempDir) -> Vec<serde_json::Value> {
+fn recorded(dir: &tempfile::TempDir) -> Vec<serde_json::Value> {
     let text = std::fs::read_to_string(dir.path().join("journal.jsonl")).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -103,16 +151,16 @@ async fn days_of_asking_in_vain_are_one_entry_and_what_changes_is_another() {
     let outcome = engine.rotate(waiting(20)).await.unwrap();
     assert_eq!(outcome.exit, ExitKind::Waiting, "{outcome:?}");
     let sweeps = || {
-        let entries = journal(&dir);
+        let entries = recorded(&dir);
         let swept = entries.iter().filter(|entry| entry["body"]["kind"] == "gateSwept");
         swept.map(|entry| entry["body"]["outcome"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
     };
     assert_eq!(sweeps(), ["unproven"], "one verdict");
-    let (before, entries) = (sweeps().len(), journal(&dir).len());
+    let (before, entries) = (sweeps().len(), recorded(&dir).len());
     let outcome = world.engine(dir.path()).rotate(waiting(120)).await.unwrap();
     assert_eq!(outcome.exit, ExitKind::Waiting, "{outcome:?}");
     assert_eq!(sweeps().len(), before + 1, "another command says it once more");
-    assert!(journal(&dir).len() < entries + 20, "two minutes of asking: {} entries", journal(&dir).len() - entries);
+    assert!(recorded(&dir).len() < entries + 20, "two minutes of asking: {} entries", recorded(&dir).len() - entries);
     world.faults(|faults| faults.silent = ["web-1".to_owned(), "web-2".to_owned()].into());
     let driving = {
         let engine = world.engine(dir.path());
@@ -146,12 +194,12 @@ async fn days_of_looking_at_a_drain_that_does_not_end_do_not_fill_the_record() {
         |span| RotateRequest { patience: Patience::For(Duration::from_secs(span)), ..RotateRequest::default() };
     let outcome = engine().rotate(waiting(LIFETIME / 1_000 + 20)).await.unwrap();
     assert_eq!((outcome.exit, outcome.stage), (ExitKind::Waiting, Some(Stage::Draining)), "{outcome:?}");
-    let looks = || journal(&dir).iter().filter(|entry| entry["body"]["effect"]["effect"] == "observeDrain").count();
+    let looks = || recorded(&dir).iter().filter(|entry| entry["body"]["effect"]["effect"] == "observeDrain").count();
     assert_eq!(looks(), 1);
-    let before = journal(&dir).len();
+    let before = recorded(&dir).len();
     engine().rotate(waiting(120)).await.unwrap();
     assert_eq!(looks(), 2, "another command says it once more");
-    assert!(journal(&dir).len() < before + 20, "{} entries", journal(&dir).len() - before);
+    assert!(recorded(&dir).len() < before + 20, "{} entries", recorded(&dir).len() - before);
 }
 
 /// Nobody shows how many sessions were opened under which key.

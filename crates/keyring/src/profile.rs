@@ -225,8 +225,15 @@ impl Profile {
         part.material.encoded(rule.encoding)
     }
 
-    /// Makes a key of material that an operator gives, in the form in which it stands in a field.
+    /// Makes a key of material that an operator gives, in the form in which it stands in a field. Where that is a ring file, it
+    /// is the active key of the ring; the material alone will do too.
     pub fn key_from_field(&self, id: KeyId, text: &Secret) -> Result<Key, ProfileError> {
+        if let Layout::RingFile { field } = &self.layout
+            && text.expose().trim_ascii_start().starts_with(b"{")
+        {
+            let fields = Fields([(field.clone(), Some(text.duplicate()))].into());
+            return self.parse(&fields)?.active.into_key(id).map_err(ProfileError::Key);
+        }
         match &self.parts[..] {
             [only] => {
                 let material = text.decoded(only.encoding).map_err(ProfileError::Material)?;

@@ -77,8 +77,6 @@ pub enum Event {
         /// When, by the store's clock.
         at: Millis,
     },
-    /// A member that could mint under the outgoing key appeared after T0, or T0 was lost.
-    T0Voided,
     /// `pause`.
     Paused,
     /// `resume`, or a halt whose cause is gone.

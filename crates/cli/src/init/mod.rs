@@ -42,7 +42,8 @@ pub(crate) fn run(args: &InitArgs, global: &Global, console: Console) -> Result<
     let text = template::render(&found, &answers, initializer.as_ref())?;
     std::fs::write(&target, &text)
         .map_err(|err| Failure::new(Exit::Usage, format!("`{}` can't be written: {err}", target.display())))?;
-    let marked = text.lines().filter(|line| line.contains("FILL IN")).count();
+    // With its colon: the head of the file speaks of the mark and is none.
+    let marked = text.lines().filter(|line| line.contains("FILL IN:")).count();
     let document = serde_json::json!({
         "schema_version": SCHEMA_VERSION, "kind": "init", "file": target, "framework": found.framework.name(),
         "seen": found.seen, "marked": marked,
@@ -50,7 +51,8 @@ pub(crate) fn run(args: &InitArgs, global: &Global, console: Console) -> Result<
     });
     let code = initializer.map_or_else(String::new, |code| {
         format!(
-            "the application has to accept a second key; in `{}`, unless it does already:\n\n{}\n",
+            "the application has to accept a second key; in `{}`, unless it does already:\n\n{}\n\n\
+             until it does, `keyroll lint` accepts the file and finds that the application lacks it (exit 1)\n",
             code.path,
             code.text.trim()
         )

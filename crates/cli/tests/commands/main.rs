@@ -143,21 +143,33 @@ fn main() {
             Ok(())
         });
     for (name, file, text, reads) in PROJECTS {
-        let title = format!("what init writes for a project of {name} is accepted by lint");
+        let title = format!("lint accepts what init writes for a project of {name}, and finds the missing initializer");
         suite = suite.test(&title, move || {
             let folder = tempfile::tempdir()?;
             let path = folder.path().join(file);
             fs::create_dir_all(path.parent().unwrap_or_else(|| folder.path()))?;
             fs::write(&path, text)?;
             // The key's file may have a name that YAML would read otherwise.
-            keyroll(folder.path(), &["init", "--env-file", "shared: x/.env #1"])?.exits(0)?.says(reads)?;
+            let said = keyroll(folder.path(), &["init", "--env-file", "shared: x/.env #1"])?;
+            said.exits(0)?.says(reads)?;
+            let written = fs::read_to_string(folder.path().join("keyroll.yaml"))?;
+            // The first lines say what the mark means.
+            let marked = written.lines().skip(3).filter(|line| line.contains("FILL IN")).count();
+            said.says(&format!("fill in the {marked} lines"))?.says("until it does, `keyroll lint`")?;
             let json = keyroll(folder.path(), &["init", "--overwrite", "--format", "json"])?.exits(0)?.json()?;
             assert_eq!(json["framework"], *name);
             let code = json["initializer"]["text"].as_str().ok_or("init shows no initializer")?;
             let place = folder.path().join(json["initializer"]["path"].as_str().ok_or("it has no place")?);
             fs::create_dir_all(place.parent().unwrap_or_else(|| folder.path()))?;
-            // What the application lacks is found, and what `init` printed mends it.
-            keyroll(folder.path(), &["lint"])?.exits(1)?.says("error: ")?;
+            assert_eq!(json["marked"], marked);
+            // What the application lacks is found, in the file nothing is, and what `init` printed mends it.
+            let lint = keyroll(folder.path(), &["lint", "--format", "json"])?.exits(1)?.json()?;
+            let findings = lint["findings"].as_array().ok_or("lint gives no findings")?;
+            let of_file = |finding: &&serde_json::Value| {
+                finding["severity"] != "note"
+                    && finding["place"].as_str().is_none_or(|place| place.contains("keyroll.yaml"))
+            };
+            assert!(!findings.is_empty() && findings.iter().find(of_file).is_none(), "{lint}");
             keyroll(folder.path(), &["lint", "--project", "nowhere"])?.exits(64)?.says("--project")?;
             fs::write(place, code)?;
             keyroll(folder.path(), &["lint"])?.exits(0)?;

@@ -260,12 +260,16 @@ fn what_does_not_fit() -> Result<(), Failed> {
     lab.keyroll(&["rotate", "--accept-loss", "5"])?.exits(1)?.says("this drain is by `lifetime`")?;
     lab.keyroll(&["reload", "--laggards"])?.exits(1)?.says("nothing is being proven in draining")?;
 
-    // A whole ring is not a copy of the old key, and what is one is said.
+    // The active key of a ring counts: of the one that is in use now it is not the old key.
     let ring = lab.keyroll(&["rollback", "--key-from", "keys"])?;
-    ring.exits(1)?.says("nothing was changed")?.says("give what stood in the active key's field")?;
+    ring.exits(1)?.says("nothing was changed")?.says("the key that was given is not k1")?;
+    fs::write(lab.folder().join("junk"), "no key")?;
+    let junk = lab.keyroll(&["rollback", "--key-from", "junk"])?;
+    junk.exits(1)?.says("nothing was changed")?.says("give what stood in the active key's field")?;
+    fs::write(lab.folder().join("ring-before"), &keys)?;
 
     // Going back, there is no further way back to offer.
-    lab.keyroll(&["rollback", "--wait", "none"])?.exits(3)?;
+    lab.keyroll(&["rollback", "--key-from", "ring-before", "--wait", "none"])?.exits(3)?;
     lab.keyroll(&["pause"])?.exits(0)?;
     lab.keyroll(&["explain"])?.exits(3)?.says("keyroll resume")?.does_not_say("keyroll rollback")?;
     Ok(())

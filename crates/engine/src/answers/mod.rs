@@ -11,5 +11,6 @@ pub(crate) mod explain;
 pub(crate) mod plan;
 pub(crate) mod preflight;
 pub(crate) mod remaining;
+pub(crate) mod skew;
 pub(crate) mod status;
 pub(crate) mod verify;

@@ -474,17 +474,21 @@ impl Engine {
     }
 
     async fn check_clock(&self, checks: &mut Checks) {
-        let Ok(store) = self.store(0) else { return };
-        match store.now().await {
-            Ok(at) => {
-                let skew = at.0.abs_diff(self.clock.now().0);
-                let limit = u64::try_from(self.assembly.policy.max_clock_skew.as_millis()).unwrap_or(u64::MAX);
-                if skew <= limit {
-                    checks.green("clock.skew", None, format!("{skew} ms between the store and this machine"));
-                } else {
-                    let fix = "set the clocks; `leeway` has to cover what remains";
-                    checks.red("clock.skew", None, format!("{skew} ms between the store and this machine"), fix);
-                }
+        let limit = u64::try_from(self.assembly.policy.max_clock_skew.as_millis()).unwrap_or(u64::MAX);
+        match self.skew(limit).await {
+            Ok(skew) if skew.most <= limit => {
+                checks.green("clock.skew", None, format!("{} ms between the store and this machine", skew.most));
+            }
+            Ok(skew) if skew.least > limit => {
+                let fix = "set the clocks; `leeway` has to cover what remains";
+                checks.red("clock.skew", None, format!("{} ms between the store and this machine", skew.least), fix);
+            }
+            Ok(skew) => {
+                let found = format!(
+                    "the store needed so long to tell its time that {} ms may lie between it and this machine",
+                    skew.most
+                );
+                checks.unknown("clock.skew", None, found, "run it again; `leeway` has to cover it");
             }
             Err(error) => checks.unknown("clock.skew", None, error_chain(&error), "make the store answer"),
         }

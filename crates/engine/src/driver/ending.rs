@@ -1,6 +1,7 @@
 //! How many sessions a step ends, where the operator has said what counts them.
 //!
-//! The number is for people. It decides nothing, and a count that fails stops nothing: an emergency does not wait for it.
+//! The number is for people. It decides nothing, and a count that fails stops nothing. It is asked for once for a write, because
+//! what was proven does not last long; and where a key leaked not at all: who revokes was told the number before.
 
 use keyroll_keyring::KeyId;
 use keyroll_rotation::Mode;
@@ -41,14 +42,25 @@ impl Engine {
 
 impl Session<'_> {
     /// Says and records how many sessions the write that comes now will end.
-    pub(crate) async fn tell_what_ends(&mut self, key: KeyId) -> Result<(), EngineError> {
-        let alive = self.engine.sessions_alive().await;
-        self.caution(format!("this ends every session under {key}; {}", alive.words()));
-        let sessions = match alive {
-            Alive::Counted(sessions) => Some(sessions),
-            Alive::Uncounted | Alive::Unknown(_) => None,
+    pub(crate) async fn tell_what_ends(&mut self, keys: &[KeyId]) -> Result<(), EngineError> {
+        if keys.is_empty() {
+            return Ok(());
+        }
+        let alive = match self.key_leaked() && self.engine.assembly.session_count.is_some() {
+            true => {
+                Alive::Unknown("they are not counted now, because a leaked key is not to live on meanwhile".to_owned())
+            }
+            false => self.engine.sessions_alive().await,
         };
-        self.note(Body::SessionsEnd { key: self.mark(key), sessions }).map(drop)
+        for key in keys {
+            self.caution(format!("this ends every session under {key}; {}", alive.words()));
+            let sessions = match alive {
+                Alive::Counted(sessions) => Some(sessions),
+                Alive::Uncounted | Alive::Unknown(_) => None,
+            };
+            self.note(Body::SessionsEnd { key: self.mark(*key), sessions })?;
+        }
+        Ok(())
     }
 }
 

@@ -25,6 +25,13 @@ impl Session<'_> {
                 ),
             });
         }
+        if matches!(request, ReloadRequest::Laggards) && self.engine.list().await?.is_empty() {
+            return Err(EngineError::RefusedBecause {
+                reason: "no member is listed, so nobody could be reloaded, and nobody shows what the store holds; start the \
+                         fleet, or mend what lists it"
+                    .into(),
+            });
+        }
         match request {
             ReloadRequest::Laggards if self.stamp.unfinished().is_none() => self.reload_laggards_as_it_is(why).await,
             ReloadRequest::Laggards => self.reload_laggards_now(why).await,

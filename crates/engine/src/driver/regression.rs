@@ -186,6 +186,10 @@ impl Session<'_> {
         if self.cuts_over() {
             return Ok(());
         }
+        if self.key_leaked() {
+            // One look for the person, and no waiting for what more would show.
+            return self.judge_errors(watched).await.map(drop);
+        }
         let mut looks = 0;
         while self.engine.clock.boottime().saturating_sub(watched.began) < watch.over {
             self.judge_errors(watched).await?;
@@ -236,6 +240,12 @@ impl Session<'_> {
     /// A cutover ends sessions on purpose, and whoever is still on a member that accepts a leaked key must not stay there.
     fn cuts_over(&self) -> bool {
         self.machine().is_some_and(|machine| machine.stage == Stage::CuttingOver)
+    }
+
+    /// Whoever holds a leaked key can also send requests that fail, and must not keep the key accepted by that: errors are
+    /// told then, and stop nothing.
+    pub(crate) fn key_leaked(&self) -> bool {
+        self.machine().is_some_and(|machine| !machine.compromised.is_empty())
     }
 
     fn say_unknown(&self, what: &str, unknown: &[String]) {
@@ -289,6 +299,9 @@ impl Session<'_> {
             users.failed, users.total, watch.threshold_permille
         );
         self.caution(found.clone());
+        if self.key_leaked() {
+            return Ok(compared);
+        }
         let forward = self.machine().is_some_and(|machine| machine.direction == Direction::Forward);
         if watch.then == OnRegression::Hold || !forward {
             return Err(EngineError::ErrorsRose { found });

@@ -387,10 +387,13 @@ impl Session<'_> {
                     .into(),
             });
         }
+        self.look_and_compare().await?;
         if let Some(copy) = &request.key_from {
             self.take_own_copy(copy, &request.why).await?;
+            if let Some(stop) = self.kept_beside_foreign_write() {
+                return Ok(stop);
+            }
         }
-        self.look_and_compare().await?;
         // A rollback that was interrupted goes on; asked twice, it is the same one.
         if self.machine().is_some_and(|machine| machine.direction == Direction::Forward) {
             self.way_back_is_there()?;
@@ -428,6 +431,7 @@ impl Session<'_> {
     async fn revoke(&mut self, request: &RevokeRequest, asked: Asked) -> Result<Stop, EngineError> {
         if self.stamp.unfinished().is_some() || self.stamp.carries_out(&asked) {
             self.look_and_compare().await?;
+            self.doom_foreign_write(&asked, &request.why).await?;
             self.ask_now(asked, &request.why).await?;
         } else {
             self.open_rotation(request.mode, &request.why, Some(request)).await?;

@@ -130,10 +130,6 @@ impl Builder {
                 row.t0 = super::moment(*t0);
                 None
             }
-            Body::Event { event: Event::T0Voided } => {
-                row.t0 = None;
-                Some("T0 was void: a member could mint under the outgoing key after it, or it was lost".to_owned())
-            }
             Body::Event { event: Event::RollbackRequested } => {
                 self.heading = Ending::RolledBack;
                 None
@@ -153,6 +149,19 @@ impl Builder {
             }
             Body::Searched { .. } => None,
             Body::Recovered { bytes } => Some(format!("a crash had torn {bytes} bytes off the record's end")),
+            // The machine takes T0 back by itself, and only its state shows that. On the way back, or behind a revocation, it is
+            // no deviation of its own.
+            Body::State { stamp } => {
+                let open = &stamp["open"];
+                let gone = open["id"] == row.rotation.0 && open["machine"]["t0"].is_null() && row.t0.is_some();
+                if gone {
+                    row.t0 = None;
+                }
+                (gone && self.heading == Ending::Completed).then(|| {
+                    "T0 was void, and the drain began anew: a member could have minted under the outgoing key after it"
+                        .to_owned()
+                })
+            }
             Body::Sealed { t0, .. } => {
                 row.closed = Some(entry.at);
                 row.ending = self.heading;
@@ -172,7 +181,6 @@ impl Builder {
             | Body::Escrowed { .. }
             | Body::Destroyed { .. }
             | Body::Swept { .. }
-            | Body::State { .. }
             | Body::SessionsEnd { .. }
             | Body::Rebased { .. } => None,
         };

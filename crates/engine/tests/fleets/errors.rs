@@ -3,8 +3,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use keyroll_engine::{Colour, ExitKind, Notice, Observer, RotateRequest, Why};
-use keyroll_rotation::Stage;
+use keyroll_engine::{
+    Colour, Compromised, ExitKind, Notice, Observer, Overrides, Patience, RevokeRequest, RotateRequest, StoreLeak, Why,
+};
+use keyroll_rotation::{Mode, Stage};
 
 use crate::shop::{FIRST_KEY, Shop};
 use crate::{until, words};
@@ -128,6 +130,30 @@ async fn by_policy_the_rotation_is_rolled_back_and_says_so_with_its_own_exit_cod
     let decided = journal.lines().find(|line| line.contains("\"action\":\"rollback\"")).unwrap();
     assert!(decided.contains("\"policy\"") && decided.contains("of 1000 requests fail"), "{decided}");
     assert_eq!(users.lost(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_somebody_makes_fail_do_not_keep_a_leaked_key_in_use() {
+    for rollback in ["", ", rollback: true"] {
+        let (shop, document, _users) = busy_shop(rollback).await;
+        let _attacker = shop.attacker();
+        let leak = RevokeRequest {
+            mode: Mode::Accelerated,
+            compromised: Compromised::Old,
+            store: StoreLeak::Excluded,
+            patience: Patience::For(Duration::from_secs(30)),
+            overrides: Overrides::default(),
+            why: Why::default(),
+        };
+        let warned = Arc::new(Warned::default());
+        let engine = shop.engine(&document).with_observer(Arc::clone(&warned) as Arc<dyn Observer>);
+        let outcome = engine.revoke(leak).await.unwrap();
+        assert_eq!(outcome.exit, ExitKind::Done, "{rollback}: {}", words(&outcome));
+        assert!(!shop.accepted_somewhere(FIRST_KEY), "the leaked key is dead everywhere");
+        let warned = warned.0.lock().unwrap().join("\n");
+        assert!(warned.contains("requests fail"), "the errors are told: {warned}");
+        assert!(!warned.contains("was refused"), "nobody asks for a way back onto a leaked key: {warned}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

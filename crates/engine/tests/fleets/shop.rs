@@ -294,6 +294,33 @@ impl Shop {
         let browsing = tokio::spawn(browse(Arc::clone(&self.inner), Arc::clone(&seen), count));
         Users { seen, browsing }
     }
+
+    /// Somebody who floods every member with requests that must be refused, once the members accept two keys.
+    pub(crate) fn attacker(&self) -> Attacker {
+        let inner = Arc::clone(&self.inner);
+        Attacker(tokio::spawn(async move {
+            loop {
+                let members = lock(&inner.members).clone();
+                for member in members.iter().filter(|member| lock(&member.run).accept.len() > 1) {
+                    let Some(address) = member.address else { continue };
+                    let address = SocketAddr::from((address, inner.port));
+                    for _ in 0..8 {
+                        let _ = request(address, "GET", "/me", Some("junk"), "").await;
+                    }
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }))
+    }
+}
+
+/// Goes on until it is dropped.
+pub(crate) struct Attacker(JoinHandle<()>);
+
+impl Drop for Attacker {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Drop for Shop {

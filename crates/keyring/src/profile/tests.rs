@@ -403,3 +403,19 @@ fn a_flask_whose_fallbacks_sign_or_are_unknown_is_found() {
         assert_eq!(findings.iter().map(|finding| finding.lint.as_str()).collect::<Vec<_>>(), lints, "{pin}");
     }
 }
+
+#[test]
+fn a_key_that_an_operator_gives_for_a_ring_file_is_its_active_one_or_the_material_alone() {
+    let profile = Profile::builtin("keyroll").unwrap();
+    let (old, new) = (profile.candidate(KeyId(1)).unwrap(), profile.candidate(KeyId(2)).unwrap());
+    let fields = profile.render(&Configuration { active: &old, accept_only: vec![&new] }).unwrap();
+    let ring = fields.0.values().flatten().next().unwrap();
+    let material = old.material().encoded(Encoding::Base64);
+    let with_newline = Secret::from_bytes([ring.expose(), b"\n"].concat());
+    for given in [ring, &with_newline, &material] {
+        let key = profile.key_from_field(KeyId(7), given).unwrap();
+        assert_eq!((key.id(), key.material().expose()), (KeyId(7), old.material().expose()));
+    }
+    let refused = profile.key_from_field(KeyId(7), &Secret::from_text("{\"active\": 1}"));
+    assert!(matches!(refused, Err(ProfileError::RingFile { .. })));
+}

@@ -144,16 +144,6 @@ impl Rotation {
             ) => to.adopt(stores, *at)?,
             (Event::ForeignWriteAdopted { .. }, Planned | Staged | Finished) => return illegal(),
 
-            (Event::T0Voided, Draining) => to.void_t0(),
-            (Event::T0Voided, Retiring) if self.stores.iter().all(|store| store.accept.contains(&self.outgoing)) => {
-                to.void_t0();
-            }
-            (
-                Event::T0Voided,
-                Planned | Staged | Accepting | Promoting | Retiring | Closing | Escrow | Finished | Withdrawing
-                | CuttingOver,
-            ) => return illegal(),
-
             (
                 Event::Paused,
                 Planned | Staged | Accepting | Promoting | Draining | Retiring | Closing | Escrow | Withdrawing
@@ -298,7 +288,6 @@ impl Rotation {
             )
             | (
                 Event::WorldObserved { .. }
-                | Event::T0Voided
                 | Event::LossAccepted { .. }
                 | Event::DrainExtended { .. }
                 | Event::WeakEvidenceAccepted,
@@ -326,7 +315,6 @@ impl Event {
             Self::WorldObserved { .. } => "worldObserved",
             Self::Disturbed { .. } => "disturbed",
             Self::ForeignWriteAdopted { .. } => "foreignWriteAdopted",
-            Self::T0Voided => "t0Voided",
             Self::Paused => "paused",
             Self::Resumed => "resumed",
             Self::RollbackRequested => "rollbackRequested",
