@@ -6,7 +6,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyroll_engine::{Colour, CompleteRequest, Compromised, EngineError, ExitKind, RotateRequest, Why};
+use keyroll_engine::{Colour, CompleteRequest, Compromised, EngineError, ExitKind, Reach, RotateRequest, Status, Why};
 use keyroll_rotation::{Mode, Stage};
 use support::{FIRST_KEY, World, folder, revoke, until};
 
@@ -222,4 +222,45 @@ async fn a_foreign_write_of_known_keys_is_seen_before_a_driver_runs() {
     assert!(explained.naysayers[0].text.contains("written by somebody else"), "{explained:?}");
     assert!(engine().verify().await.unwrap().checks.iter().any(|check| check.name == "keys.record"));
     assert_eq!(engine().preflight().await.exit(), ExitKind::Drift);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_a_finished_rotation_left_in_escrow_is_named_with_its_time_and_destroyed_then() {
+    let dir = folder();
+    let world = World::new(2);
+    let engine = || world.engine(dir.path());
+    engine().rotate(RotateRequest::default()).await.unwrap();
+    engine().revoke(revoke(Mode::HardCutover, Compromised::Old)).await.unwrap();
+    assert!(world.stamp()["open"].is_null());
+    assert_eq!(world.hidden(), (0, 1), "the key before the one that leaked is still kept");
+    assert_eq!(reach(&engine().status().await.unwrap(), 1), Reach::StoreOnly);
+    let before = world.stamp();
+    let outcome = engine().complete(CompleteRequest::default()).await.unwrap();
+    assert_eq!(outcome.exit, ExitKind::Waiting, "{outcome:?}");
+    let wait_report = outcome.wait.unwrap();
+    assert!(wait_report.naysayers[0].text.starts_with("k1 "), "{wait_report:?}");
+    assert!(wait_report.naysayers[0].until.is_some() && wait_report.come_back_at == wait_report.naysayers[0].until);
+    assert_eq!(world.stamp(), before, "nothing was touched");
+    wait(3_600_000).await;
+    let outcome = engine().complete(CompleteRequest::default()).await.unwrap();
+    assert_eq!((outcome.exit, world.hidden()), (ExitKind::Done, (0, 0)), "{outcome:?}");
+    assert_eq!(world.stamp()["ledger"]["keys"][0]["state"], "destroyed");
+    assert_eq!(reach(&engine().status().await.unwrap(), 2), Reach::Gone);
+    let error = engine().complete(CompleteRequest::default()).await.unwrap_err();
+    assert!(matches!(error, EngineError::NothingOpen { .. }), "{error:?}");
+}
+
+fn reach(status: &Status, id: u32) -> Reach {
+    status.keys.iter().find(|key| key.id.0 == id).unwrap().reach
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_in_no_store_is_not_shown_as_hidden_in_one() {
+    let dir = folder();
+    let world = World::new(2);
+    reverted_in_escrow(&world, dir.path()).await;
+    world.engine(dir.path()).revoke(revoke(Mode::HardCutover, Compromised::Old)).await.unwrap();
+    let status = world.engine(dir.path()).status().await.unwrap();
+    assert_eq!(reach(&status, 2), Reach::Gone, "its bytes went with the file that was put back: {status:?}");
+    assert_eq!(reach(&status, 3), Reach::Everywhere);
 }

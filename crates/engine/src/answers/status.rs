@@ -1,5 +1,7 @@
 //! The picture of everything, without secrets: for `status`, for a live view, and in `status.json` for a second terminal.
 
+use std::collections::BTreeSet;
+
 use keyroll_keyring::{KeyId, KeyState};
 use keyroll_rotation::gate::Answer;
 use keyroll_rotation::{Halt, Next, Rotation, Stage, Step, Trust};
@@ -25,7 +27,7 @@ impl Session<'_> {
         let seen = self.engine.last_members(&self.stamp);
         // Whoever has asked nobody yet does not wipe out what was shown to the process before.
         let members = if self.members.is_empty() { &seen } else { &self.members };
-        let mut status = self.engine.picture(&self.stamp, members, StatusSource::Driver);
+        let mut status = self.engine.picture(&self.stamp, &self.views, members, StatusSource::Driver);
         status.wait = wait.cloned();
         status.stores = self.engine.store_status(&self.stamp, &self.views);
         let text = serde_json::to_vec_pretty(&status).unwrap_or_default();
@@ -43,7 +45,7 @@ impl Engine {
         let stamp = self.as_seen(&stamp, &views);
         let sighted = if stamp.ledger.keys.is_empty() { self.sight_keys(&views)?.stores } else { Vec::new() };
         let members = self.last_members(&stamp);
-        let mut status = self.picture(&stamp, &members, StatusSource::Stores);
+        let mut status = self.picture(&stamp, &views, &members, StatusSource::Stores);
         status.stores = self.store_status(&stamp, &views);
         // Before the first rotation no key has an id, and that is no problem; what can't be read as keys is one.
         for (store, said) in status.stores.iter_mut().zip(&sighted) {
@@ -121,7 +123,18 @@ impl Engine {
         serde_json::from_slice(&std::fs::read(self.state_dir.join(STATUS_FILE)).ok()?).ok()
     }
 
-    pub(crate) fn picture(&self, stamp: &StampBody, members: &[MemberStatus], source: StatusSource) -> Status {
+    pub(crate) fn picture(
+        &self,
+        stamp: &StampBody,
+        views: &[StoreView],
+        members: &[MemberStatus],
+        source: StatusSource,
+    ) -> Status {
+        let hidden: BTreeSet<KeyId> = views
+            .iter()
+            .flat_map(|view| view.document.pending.iter().chain(&view.document.escrow))
+            .map(|hidden| hidden.id)
+            .collect();
         let machine = stamp.open.as_ref().map(|open| &open.machine);
         let mut keys: Vec<_> = stamp
             .ledger
@@ -132,7 +145,7 @@ impl Engine {
                 id: known.id,
                 fingerprint: known.fingerprint.clone(),
                 state: known.state,
-                reach: reach(machine, known.id, known.state, members),
+                reach: reach(machine, &hidden, known.id, known.state, members),
                 destroy_after: None,
             })
             .collect();
@@ -287,15 +300,19 @@ pub(crate) fn halt_words(halt: &Halt, stores: &[String]) -> String {
 }
 
 /// A state is everywhere where every member has shown it; only members can say so.
-fn reach(machine: Option<&Rotation>, id: KeyId, state: KeyState, members: &[MemberStatus]) -> Reach {
+fn reach(
+    machine: Option<&Rotation>,
+    hidden: &BTreeSet<KeyId>,
+    id: KeyId,
+    state: KeyState,
+    members: &[MemberStatus],
+) -> Reach {
     let written = match machine {
         Some(machine) => machine.stores.iter().any(|store| store.accept.contains(&id)),
         None => matches!(state, KeyState::Active | KeyState::ActiveForProcessing),
     };
     if !written {
-        // What has leaked is not kept, neither as a candidate nor in escrow.
-        let gone = matches!(state, KeyState::Compromised | KeyState::Destroyed);
-        return if gone { Reach::Gone } else { Reach::StoreOnly };
+        return if hidden.contains(&id) { Reach::StoreOnly } else { Reach::Gone };
     }
     if machine.is_some_and(|machine| {
         machine.stage == Stage::Draining

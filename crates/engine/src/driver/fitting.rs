@@ -6,6 +6,7 @@
 use keyroll_rotation::{Direction, DrainRule, Event, Halt, Illegal, Mode, Rotation, Stage, Step};
 
 use crate::clock::{calendar, spoken};
+use crate::driver::leftovers::Leftovers;
 use crate::driver::session::Session;
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -38,10 +39,16 @@ impl Engine {
         overrides_fit(machine, &request.overrides)
     }
 
-    /// `complete` needs something that is open, and overrides that can do something there.
-    pub(crate) fn complete_fits(&self, stamp: Option<&StampBody>, overrides: &Overrides) -> Result<(), EngineError> {
+    /// `complete` needs something that is open, and overrides that can do something there; or keys that were left in escrow.
+    pub(crate) fn complete_fits(
+        &self,
+        stamp: Option<&StampBody>,
+        kept: &Leftovers,
+        overrides: &Overrides,
+    ) -> Result<(), EngineError> {
         match stamp.and_then(|stamp| stamp.open.as_ref()) {
-            None => Err(self.nothing_open("complete")),
+            None if kept.is_empty() || Asked::overrides(overrides).is_some() => Err(self.nothing_open("complete")),
+            None => Ok(()),
             Some(open) => overrides_fit(&open.machine, overrides),
         }
     }

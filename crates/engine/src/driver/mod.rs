@@ -12,6 +12,7 @@ pub(crate) mod fitting;
 pub(crate) mod foreign;
 pub(crate) mod hooks;
 pub(crate) mod interrupt;
+pub(crate) mod leftovers;
 pub(crate) mod on_purpose;
 pub(crate) mod opening;
 pub(crate) mod regression;

@@ -9,6 +9,7 @@ use keyroll_rotation::{Direction, Event, Mode, Stage};
 use crate::clock::{calendar, millis};
 use crate::driver::conclusion::Expected;
 use crate::driver::drive::{Goal, Stop};
+use crate::driver::leftovers::{any_due, still_kept};
 use crate::driver::session::{ROTATE, Session, Taken};
 use crate::driver::window::Admission;
 use crate::engine::Engine;
@@ -82,7 +83,15 @@ impl Engine {
     /// Continues the open rotation from wherever it waits; destroys what has been in escrow for long enough.
     pub async fn complete(&self, request: CompleteRequest) -> Result<Outcome, EngineError> {
         let stamp = self.unlocked().await?;
-        self.complete_fits(stamp.as_ref(), &request.overrides)?;
+        let kept = self.leftovers(&self.read_stores().await?)?;
+        self.complete_fits(stamp.as_ref(), &kept, &request.overrides)?;
+        if stamp.is_none_or(|stamp| stamp.open.is_none()) && !any_due(&kept, millis(self.store(0)?.now().await?)) {
+            // Nothing can be done now, so nothing is touched.
+            let summary = format!("`{}` waits in escrow; nothing was changed", self.assembly.name);
+            let mut outcome = Outcome::new(ExitKind::Waiting, summary).next("keyroll complete");
+            outcome.wait = Some(still_kept(&kept));
+            return Ok(outcome);
+        }
         let mut session = Session::take(self, "complete").await?;
         let done = session.complete(&request).await;
         session.conclude(done, Expected::Forward).await
@@ -349,9 +358,14 @@ impl Session<'_> {
     async fn complete(&mut self, request: &CompleteRequest) -> Result<Stop, EngineError> {
         self.note(Body::Human { action: HumanAction::Complete, why: request.why.clone() })?;
         let was_open = self.stamp.unfinished().is_some();
+        let leftovers_only = self.open().is_none();
         self.take_overrides(&request.overrides, &request.why).await?;
         let goal = Goal { until: None, patience: request.patience };
         let stop = self.drive(goal).await?;
+        if leftovers_only && matches!(stop, Stop::Closed) {
+            let kept = self.engine.leftovers(&self.views)?;
+            return Ok(if kept.is_empty() { stop } else { Stop::Waiting(still_kept(&kept)) });
+        }
         if matches!(stop, Stop::Closed) && was_open && self.wants_standby() {
             return self.add_standby(goal, &request.overrides, &request.why).await;
         }
