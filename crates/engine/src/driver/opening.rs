@@ -19,7 +19,7 @@ use crate::meaning::going_back_onto;
 use crate::report::{Notice, Resumed};
 use crate::request::{Compromised, RevokeRequest, StoreLeak};
 use crate::world;
-use crate::world::stamp::{Asked, OpenRotation, StampBody};
+use crate::world::stamp::{Asked, OpenRotation, RETURNED_FIX, StampBody};
 
 impl Engine {
     /// What the machine is told of the world; a plan is made from the same.
@@ -87,7 +87,17 @@ impl Session<'_> {
         let Some(outgoing) = stores.first().map(|store| store.active) else {
             return Err(EngineError::RefusedBecause { reason: "the configuration names no store".into() });
         };
-        let mut compromised = self.stamp.ledger.compromised();
+        if leak.is_none() {
+            // Preflight has said so already, unless it came back since.
+            for (store, view) in stores.iter().zip(&self.views) {
+                if let Some(found) = self.stamp.ledger.returned(store) {
+                    let reason = format!("{}: {found}; {RETURNED_FIX}", view.location);
+                    return Err(EngineError::RefusedBecause { reason });
+                }
+            }
+        }
+        // A destroyed key that is back is in whose hands nobody knows, and is treated like one that leaked.
+        let mut compromised = self.stamp.ledger.ended();
         if let Some(leak) = leak {
             compromised.insert(outgoing);
             if leak.store == StoreLeak::Possible {

@@ -183,14 +183,27 @@ impl<'e> Session<'e> {
                 Ok(()) => break,
             }
         }
-        if session.stamp.unfinished().is_some() {
-            // What the fields hold now is held against the record before anything is said of it.
+        if session.stamp.open.is_some() {
+            // What the fields hold now is held against the record before anything is said of it, also in escrow.
             session.look_and_compare().await?;
+        }
+        if session.stamp.unfinished().is_some() {
             session.heed_touch().await?;
+            session.lock_is_for_what_is_open().await?;
         }
         // Where no rotation is open, nothing is proven that somebody could have written over.
         session.touched = Touched::No;
         Ok(session)
+    }
+
+    /// A rotation in escrow in which somebody wrote, and took it back, is proven again: whoever came to begin another one drives it.
+    async fn lock_is_for_what_is_open(&mut self) -> Result<(), EngineError> {
+        let (Some(open), Some(lock)) = (&self.stamp.open, &mut self.stamp.lock) else { return Ok(()) };
+        if lock.rotation == open.id {
+            return Ok(());
+        }
+        lock.rotation = open.id.clone();
+        self.commit_stamp().await
     }
 
     async fn try_take(&mut self, operation: &str, claim: Claim) -> Result<(), EngineError> {
