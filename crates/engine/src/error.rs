@@ -152,7 +152,7 @@ impl EngineError {
     pub fn exit(&self) -> ExitKind {
         match self {
             Self::Locked { .. } | Self::Superseded { .. } => ExitKind::Locked,
-            Self::Preflight { .. } => ExitKind::PreflightFailed,
+            Self::Preflight { report } => report.exit(),
             Self::HumanMustDecide { .. } => ExitKind::HumanMustDecide,
             Self::Foreign { .. } | Self::StalePlan { .. } | Self::ForeignWriteFirst { .. } => ExitKind::Drift,
             Self::DoesNotFit { .. } => ExitKind::Usage,

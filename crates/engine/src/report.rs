@@ -6,7 +6,9 @@ use keyroll_rotation::gate::{Answer, GateName, Readiness};
 use keyroll_rotation::{Direction, Mode, RotationId, Stage};
 use serde::{Deserialize, Serialize};
 
+use crate::answers::drift::is_drift;
 use crate::journal::Why;
+use crate::outcome::ExitKind;
 use crate::world::lock::LockHolder;
 
 /// The version of every document that is printed as JSON.
@@ -140,7 +142,7 @@ pub struct NaysayerReport {
 pub struct KeyRejected {
     /// The key.
     pub key: KeyId,
-    /// Every member that was listed when the gate passed.
+    /// Every member that rejected a session under it when the gate passed; who was only believed to is not among them.
     pub members: Vec<String>,
 }
 
@@ -357,6 +359,15 @@ impl PreflightReport {
     /// Whether a rotation may begin: no check is red, and none that must be green is unknown.
     pub fn passed(&self) -> bool {
         self.checks.iter().all(|check| matches!(check.colour, Colour::Green | Colour::Advice))
+    }
+
+    /// The exit code's meaning. A foreign write is what there is to decide first, whatever else is red.
+    pub fn exit(&self) -> ExitKind {
+        match self.passed() {
+            true => ExitKind::Done,
+            false if self.checks.iter().any(is_drift) => ExitKind::Drift,
+            false => ExitKind::PreflightFailed,
+        }
     }
 }
 

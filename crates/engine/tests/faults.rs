@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use keyroll_adapters::Timestamp;
 use keyroll_adapters::stores::{Document, Revision, SecretStore, StoreDescription, StoreError, Versioned};
 use keyroll_engine::{
-    CompleteRequest, EngineError, ExitKind, Overrides, Patience, RevokeRequest, RollbackRequest, RotateRequest,
+    Colour, CompleteRequest, EngineError, ExitKind, Overrides, Patience, RevokeRequest, RollbackRequest, RotateRequest,
     UnlockRequest, Why,
 };
 use keyroll_rotation::{RotationId, Stage};
@@ -46,7 +46,7 @@ async fn whose_preflight_fails_because_another_has_begun_meanwhile_hears_the_oth
     let ada = world.engine_of(world.assembly(), here.path(), "ada", "here");
     let mut assembly = world.assembly();
     let store = assembly.stores.remove(0);
-    assembly.stores.push(Arc::new(SlowAfterTheFirstLook { store, looks: AtomicUsize::new(0) }));
+    assembly.stores.push(Arc::new(Slow { store, looks: AtomicUsize::new(1), clocks: AtomicUsize::new(0) }));
     let grace = world.engine_of(assembly, there.path(), "grace", "there");
     let (lost, won) = tokio::join!(grace.rotate(RotateRequest::default()), ada.rotate(RotateRequest::default()));
     assert_eq!(won.unwrap().exit, ExitKind::Done);
@@ -54,20 +54,45 @@ async fn whose_preflight_fails_because_another_has_begun_meanwhile_hears_the_oth
     assert!(matches!(&error, EngineError::Locked { holder } if holder.holder == "ada"), "{error:?}");
 }
 
-/// A store that shows at once that nobody holds the lock, and by whose next answer somebody does.
-struct SlowAfterTheFirstLook {
+#[tokio::test(start_paused = true)]
+async fn a_store_that_answers_slowly_is_not_taken_for_a_clock_that_is_wrong() {
+    let dir = folder();
+    let world = World::new(2);
+    let clock_found = async |slow_answers: usize| {
+        let mut assembly = world.assembly();
+        let store = assembly.stores.remove(0);
+        let looks = AtomicUsize::new(usize::MAX);
+        // The n-th answer from now on is quick.
+        let clocks = AtomicUsize::new(slow_answers);
+        assembly.stores.push(Arc::new(Slow { store, looks, clocks }));
+        let report = world.engine_of(assembly, dir.path(), "ada", "here").preflight().await;
+        report.checks.iter().find(|check| check.name == "clock.skew").expect("it is checked").colour
+    };
+    assert_eq!(clock_found(0).await, Colour::Green);
+    assert_eq!(clock_found(2).await, Colour::Green, "the third answer tells enough");
+    assert_eq!(clock_found(9).await, Colour::Unknown);
+}
+
+/// A store whose answers take their time: looks after the first `looks`, and the first `clocks` questions for the time.
+struct Slow {
     store: Arc<dyn SecretStore>,
     looks: AtomicUsize,
+    clocks: AtomicUsize,
+}
+
+/// Counts down; whether there was anything left.
+fn taken(left: &AtomicUsize) -> bool {
+    left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
 }
 
 #[async_trait]
-impl SecretStore for SlowAfterTheFirstLook {
+impl SecretStore for Slow {
     fn describe(&self) -> StoreDescription {
         self.store.describe()
     }
 
     async fn read(&self) -> Result<Versioned, StoreError> {
-        if self.looks.fetch_add(1, Ordering::Relaxed) > 0 {
+        if !taken(&self.looks) {
             wait(5_000).await;
         }
         self.store.read().await
@@ -78,7 +103,11 @@ impl SecretStore for SlowAfterTheFirstLook {
     }
 
     async fn now(&self) -> Result<Timestamp, StoreError> {
-        self.store.now().await
+        let at = self.store.now().await;
+        if taken(&self.clocks) {
+            wait(45_000).await;
+        }
+        at
     }
 
     async fn sweep(&self) -> Result<Vec<String>, StoreError> {

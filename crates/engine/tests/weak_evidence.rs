@@ -10,11 +10,11 @@ use keyroll_adapters::Timestamp;
 use keyroll_adapters::evidence::{Answer, Level, Question, Subject, Testimony, Witness, WitnessDescription};
 use keyroll_adapters::fleets::{Fleet, FleetDescription, FleetError, Member, ReloadOutcome, ReloadRequest};
 use keyroll_engine::{
-    Assembly, Colour, CompleteRequest, EngineError, ExitKind, Overrides, Patience, PreflightReport, RotateRequest,
-    Standby, Why,
+    Assembly, Colour, CompleteRequest, Compromised, EngineError, ExitKind, Overrides, Patience, PreflightReport,
+    RevokeRequest, RotateRequest, Standby, Why,
 };
-use keyroll_rotation::Stage;
 use keyroll_rotation::gate::{EvidenceLevel, EvidenceRule};
+use keyroll_rotation::{Mode, Stage};
 use support::{World, folder};
 
 /// What is left of a witness's statements.
@@ -233,6 +233,32 @@ async fn a_start_by_a_clock_that_is_ahead_is_no_proof_within_the_leeway_for_cloc
     assert!(assembly.policy.max_clock_skew >= Duration::from_secs(3));
     journal_of(&world, assembly, weakly()).await;
     assert!(!world.accepted_somewhere(support::FIRST_KEY.as_bytes()), "who was believed had read what it should");
+}
+
+#[tokio::test(start_paused = true)]
+async fn weak_evidence_that_was_named_for_a_rotation_does_not_show_that_a_leaked_key_is_dead() {
+    let (dir, world) = (folder(), World::new(2));
+    let engine = || world.engine_of(weakened(&world, Weakness::Silent), dir.path(), "ada", "here");
+    engine().rotate(RotateRequest { until: Some(Stage::Promoting), ..weakly() }).await.unwrap();
+    assert_eq!(world.stamp()["open"]["machine"]["settings"]["evidence"], "Weak");
+    let a_while = Patience::For(Duration::from_secs(600));
+    let leak = RevokeRequest { patience: a_while, ..support::revoke(Mode::HardCutover, Compromised::Old) };
+    let outcome = engine().revoke(leak).await.unwrap();
+    assert_ne!(outcome.exit, ExitKind::Done, "nobody was asked, and nobody has named that again: {outcome:?}");
+    assert_eq!(outcome.stage, Some(Stage::CuttingOver));
+    let complete = |overrides| CompleteRequest { patience: Patience::Forever, overrides, why: Why::default() };
+    let outcome = engine().complete(complete(by_name())).await.unwrap();
+    let outcome = match outcome.exit {
+        ExitKind::HumanMustDecide => {
+            engine().resume(Why::default()).await.unwrap();
+            engine().complete(complete(Overrides::default())).await.unwrap()
+        }
+        _ => outcome,
+    };
+    assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
+    assert!(outcome.summary.contains("0 of 2 members were shown to reject it"), "{outcome:?}");
+    assert!(outcome.summary.contains("2 of 2 members restarted since, not asked"), "{outcome:?}");
+    assert!(outcome.rejected.is_empty(), "{outcome:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -58,7 +58,7 @@ pub trait SecretStore: Send + Sync {
 pub struct Document {
     /// What applications read. Every owned field has an entry; `None` is absent.
     pub fields: Fields,
-    /// Candidates, hidden from applications.
+    /// Candidates, and while a rotation is open copies of what the fields hold; hidden from applications.
     pub pending: Vec<HiddenKey>,
     /// Keys that left the ring and are kept for a stated time, hidden from applications.
     pub escrow: Vec<HiddenKey>,

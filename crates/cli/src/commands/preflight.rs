@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use keyroll_engine::{PreflightReport, VerifyReport};
 
-use super::refusal::engine_failure;
+use super::refusal::{engine_failure, exit_of};
 use super::setup::{Setup, block_on};
 use crate::args::Global;
 use crate::exit::Exit;
@@ -20,7 +20,7 @@ pub(crate) fn preflight(global: &Global, console: Console) -> Result<Exit, Failu
     let report = block_on(Some(stop), engine.preflight())?;
     view.finish();
     console.result(&text(&report), &report);
-    Ok(if report.passed() { Exit::Done } else { Exit::PreflightFailed })
+    Ok(exit_of(report.exit()))
 }
 
 pub(crate) fn verify(global: &Global, console: Console) -> Result<Exit, Failure> {

@@ -69,13 +69,16 @@ impl Engine {
             Mode::Accelerated => ClientImpact::OldEnd,
             _ => ClientImpact::AllEnd,
         };
-        let names: Vec<_> = keys.iter().map(ToString::to_string).collect();
+        let clients_notice = match keys.is_empty() {
+            true => nothing_ends(&sighting.stamp, request),
+            false => self.with_number(clients_notice(impact, &named(&keys)), request.mode).await,
+        };
         Ok(Affected {
             schema_version: SCHEMA_VERSION,
             name: self.assembly.name.clone(),
             members: listed.len(),
             sessions,
-            clients_notice: self.with_number(clients_notice(impact, &names.join(" and ")), request.mode).await,
+            clients_notice,
         })
     }
 
@@ -168,6 +171,29 @@ fn staying(stamp: &StampBody, request: &RevokeRequest) -> Option<KeyId> {
         }
         None => stamp.standby,
     }
+}
+
+/// What a revocation means for clients where no accepted key ends by it: what leaked has left every store before.
+fn nothing_ends(stamp: &StampBody, request: &RevokeRequest) -> String {
+    let leaked: BTreeSet<KeyId> = match (stamp.unfinished(), request.compromised) {
+        (None, _) => stamp.ledger.compromised(),
+        (Some(open), compromised) => {
+            let (old, new) = old_and_new(&open.machine);
+            match compromised {
+                Compromised::Old => [old].into(),
+                Compromised::New => [new].into(),
+                Compromised::Both => [old, new].into(),
+            }
+        }
+    };
+    let leaked = if leaked.is_empty() { "the key that leaked".to_owned() } else { named(&leaked) };
+    format!(
+        "no store accepts {leaked}, so no session ends by this; every member is asked whether it still accepts one under it"
+    )
+}
+
+fn named(keys: &BTreeSet<KeyId>) -> String {
+    keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(" and ")
 }
 
 /// A time in whole units, as people write it.

@@ -1,11 +1,14 @@
 //! Why it waits, in words and figures that a person can act on. Members have their names here, and only here.
 
+use keyroll_keyring::KeyId;
 use keyroll_rotation::gate::{Ability, Answer, GateName, Readiness, Unproven};
-use keyroll_rotation::{Event, Halt, Naysayer, Rotation, Wait};
+use keyroll_rotation::{Event, Halt, Mode, Naysayer, Revocation, Rotation, Wait};
 
 use crate::clock::{calendar, spoken};
 use crate::driver::fitting::can;
+use crate::driver::foreign::{copy_of, cut_through, replaces};
 use crate::driver::session::Session;
+use crate::meaning::old_and_new;
 use crate::report::{NaysayerReport, UnprovenMember, WaitReport, Who};
 use crate::world::Materials;
 
@@ -79,23 +82,42 @@ impl Names<'_> {
                         "; or `keyroll resume --overwrite-foreign-write` writes what should be there over it".to_owned()
                     }
                     Some(id) => {
-                        format!("; the bytes of {id} are in no store any more, so that takes somebody's copy of it")
+                        format!(
+                            "; the bytes of {id} are in no store any more, so it can't be written over{}",
+                            copy_of(**id, machine)
+                        )
                     }
                 };
-                let adopt = match found.as_ref().is_some_and(|found| {
-                    let mut stores = machine.stores.clone();
-                    if let Some(held) = stores.get_mut(usize::from(store.0)) {
-                        held.clone_from(found);
-                    }
-                    can(machine, &Event::ForeignWriteAdopted { stores, at: machine.written_at.unwrap_or_default() })
-                }) {
+                // Whoever goes on from there needs the bytes of both keys, to write them and to ask for them.
+                let both = [machine.outgoing, machine.incoming].iter().all(|id| self.materials.get(*id).is_some());
+                let adopt = match both
+                    && found.as_ref().is_some_and(|found| {
+                        let mut stores = machine.stores.clone();
+                        if let Some(held) = stores.get_mut(usize::from(store.0)) {
+                            held.clone_from(found);
+                        }
+                        can(machine, &Event::ForeignWriteAdopted { stores, at: machine.written_at.unwrap_or_default() })
+                    }) {
                     true => {
                         "; `keyroll resume --adopt-foreign-write` goes on from what is there, and is the safe way if \
                          processes have read it already"
                     }
                     false => "",
                 };
-                format!("{what}. Find out who wrote it. Put it back as it was{overwrite}{adopt}{back}")
+                let revocation = Revocation {
+                    mode: Mode::HardCutover,
+                    compromised: [old_and_new(machine).0].into(),
+                    fresh: KeyId(u32::MAX),
+                };
+                let leak = match cut_through(machine, Some(revocation), machine.written_at.unwrap_or_default())
+                    .is_some_and(|after| replaces(&after, usize::from(store.0)))
+                {
+                    true => {
+                        ". If a key has leaked, `keyroll revoke --mode hard-cutover` replaces all that stands there"
+                    }
+                    false => "",
+                };
+                format!("{what}. Find out who wrote it. Put it back as it was{overwrite}{adopt}{back}{leak}")
             }
             Halt::ReloadStopped { member: Some(index) } => {
                 let name =

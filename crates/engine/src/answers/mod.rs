@@ -5,10 +5,12 @@
 pub(crate) mod affected;
 pub(crate) mod calibration;
 pub(crate) mod counters;
+pub(crate) mod drift;
 pub(crate) mod error_texts;
 pub(crate) mod explain;
 pub(crate) mod plan;
 pub(crate) mod preflight;
 pub(crate) mod remaining;
+pub(crate) mod skew;
 pub(crate) mod status;
 pub(crate) mod verify;

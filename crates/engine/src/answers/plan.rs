@@ -84,7 +84,7 @@ impl Engine {
         let made_at = millis(self.store(0)?.now().await?);
         let stores: Vec<_> = sighting.stores.iter().filter_map(|said| said.configuration().cloned()).collect();
         let outgoing = configuration.active;
-        let compromised = sighting.stamp.ledger.compromised();
+        let compromised = sighting.stamp.ledger.ended();
         let opening = self.opening(&sighting.stamp, mode, outgoing, stores, &compromised, made_at);
         let plan = Plan::of(&opening).map_err(EngineError::Refused)?;
         let mut steps = self.in_words(&plan, listed.len());

@@ -24,7 +24,7 @@ use crate::members::sweep;
 use crate::members::sweep::inquiry;
 use crate::report::{Check, Colour, PreflightReport, SCHEMA_VERSION};
 use crate::request::Lock;
-use crate::world::stamp::StampBody;
+use crate::world::stamp::{RETURNED_FIX, StampBody};
 use crate::world::{self, FieldsSay, Materials, StoreView};
 
 /// Checks as they are made.
@@ -76,15 +76,19 @@ impl Engine {
     pub(crate) async fn preflight_checks(&self, mode: Mode, lock: Lock, rule: EvidenceRule) -> PreflightReport {
         let mut checks = Checks::default();
         let views = self.check_stores(&mut checks).await;
-        let sighted = views.map(|views| self.sight_keys(&views).map(|sighting| (views, sighting))).transpose();
+        let sighted = match views {
+            Some(views) => self.settle(views).await.and_then(|(views, _)| Ok(Some((self.sight_keys(&views)?, views)))),
+            None => Ok(None),
+        };
         if let Err(error) = &sighted {
             let fix = "`keyroll audit verify` shows what is wrong with the record; put it back from a backup";
             checks.red("state.read", None, error_chain(error), fix);
         }
-        if let Ok(Some((views, sighting))) = sighted {
+        if let Ok(Some((sighting, views))) = sighted {
             if lock == Lock::Asked {
                 self.check_lock(&sighting.stamp, &mut checks);
             }
+            self.check_record(&sighting.stamp, &views, &mut checks);
             let configuration = self.check_keys(&views, &sighting, mode, &mut checks);
             self.check_lifetimes(mode, &mut checks);
             self.check_project(mode, &mut checks);
@@ -169,6 +173,14 @@ impl Engine {
                 }
                 FieldsSay::Configuration(configuration) => {
                     checks.green("keys.read", object, world::configuration_words(configuration));
+                    match (sighting.stamp.ledger.returned(configuration), mode) {
+                        (None, _) => {}
+                        // A key that is compromised is what they are for.
+                        (Some(found), Mode::HardCutover | Mode::Accelerated) => {
+                            checks.advice("keys.ended", object, found, "this ends it");
+                        }
+                        (Some(found), _) => checks.red("keys.ended", object, found, RETURNED_FIX),
+                    }
                     match &first {
                         None => first = Some(configuration.clone()),
                         Some(other) if other == configuration => {}
@@ -462,17 +474,21 @@ impl Engine {
     }
 
     async fn check_clock(&self, checks: &mut Checks) {
-        let Ok(store) = self.store(0) else { return };
-        match store.now().await {
-            Ok(at) => {
-                let skew = at.0.abs_diff(self.clock.now().0);
-                let limit = u64::try_from(self.assembly.policy.max_clock_skew.as_millis()).unwrap_or(u64::MAX);
-                if skew <= limit {
-                    checks.green("clock.skew", None, format!("{skew} ms between the store and this machine"));
-                } else {
-                    let fix = "set the clocks; `leeway` has to cover what remains";
-                    checks.red("clock.skew", None, format!("{skew} ms between the store and this machine"), fix);
-                }
+        let limit = u64::try_from(self.assembly.policy.max_clock_skew.as_millis()).unwrap_or(u64::MAX);
+        match self.skew(limit).await {
+            Ok(skew) if skew.most <= limit => {
+                checks.green("clock.skew", None, format!("{} ms between the store and this machine", skew.most));
+            }
+            Ok(skew) if skew.least > limit => {
+                let fix = "set the clocks; `leeway` has to cover what remains";
+                checks.red("clock.skew", None, format!("{} ms between the store and this machine", skew.least), fix);
+            }
+            Ok(skew) => {
+                let found = format!(
+                    "the store needed so long to tell its time that {} ms may lie between it and this machine",
+                    skew.most
+                );
+                checks.unknown("clock.skew", None, found, "run it again; `leeway` has to cover it");
             }
             Err(error) => checks.unknown("clock.skew", None, error_chain(&error), "make the store answer"),
         }

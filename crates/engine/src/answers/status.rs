@@ -16,7 +16,7 @@ use crate::report::{
     StoreStatus, WaitReport, Who,
 };
 use crate::world::fingerprints::Fingerprints;
-use crate::world::stamp::{OpenRotation, StampBody};
+use crate::world::stamp::{OpenRotation, RETURNED_FIX, StampBody};
 use crate::world::{self, Materials, StoreView};
 
 impl Session<'_> {
@@ -38,8 +38,9 @@ impl Session<'_> {
 impl Engine {
     /// Where everything stands: from the stores, with what a driver on this machine saw of the members.
     pub async fn status(&self) -> Result<Status, EngineError> {
-        let views = self.read_stores().await?;
-        let stamp = self.reconcile(&views)?.unwrap_or_else(|| StampBody::new(&self.assembly.name));
+        let (views, stamp) = self.settle(self.read_stores().await?).await?;
+        let stamp = stamp.unwrap_or_else(|| StampBody::new(&self.assembly.name));
+        let stamp = self.as_seen(&stamp, &views);
         let sighted = if stamp.ledger.keys.is_empty() { self.sight_keys(&views)?.stores } else { Vec::new() };
         let members = self.last_members(&stamp);
         let mut status = self.picture(&stamp, &members, StatusSource::Stores);
@@ -73,15 +74,16 @@ impl Engine {
 
     /// Why it waits; `None` where nothing is open.
     pub async fn explain(&self) -> Result<Option<WaitReport>, EngineError> {
-        let views = self.read_stores().await?;
-        match self.reconcile(&views)? {
+        let (views, stamp) = self.settle(self.read_stores().await?).await?;
+        match stamp {
             Some(stamp) => self.why(&stamp, &views).await,
             None => Ok(None),
         }
     }
 
     pub(crate) async fn why(&self, stamp: &StampBody, views: &[StoreView]) -> Result<Option<WaitReport>, EngineError> {
-        let Some(open) = &stamp.open else { return Ok(None) };
+        let seen = self.as_seen(stamp, views);
+        let Some(open) = &seen.open else { return Ok(None) };
         let now = millis(self.store(0)?.now().await?);
         if let Next::Do(_) = open.machine.next(now) {
             // Nothing is in the way of the next step but that somebody has to take it.
@@ -182,11 +184,16 @@ impl Engine {
 
     pub(crate) fn store_status(&self, stamp: &StampBody, views: &[StoreView]) -> Vec<StoreStatus> {
         let fingerprints: &Fingerprints = &self.assembly.fingerprints;
+        // While a revocation is under way its key is still there; that is what the rotation is about.
+        let halted = stamp.open.as_ref().map(|open| &open.machine);
+        let halted = halted.filter(|machine| matches!(machine.halt, Some(Halt::ForeignWrite { .. })));
+        let revocation = stamp.unfinished().filter(|open| !open.machine.compromised.is_empty());
         self.assembly
             .stores
             .iter()
             .zip(views)
-            .map(|(store, view)| {
+            .enumerate()
+            .map(|(place, (store, view))| {
                 let mut status = StoreStatus::of(&store.describe());
                 let mut materials = Materials::default();
                 let fields = &view.document.fields;
@@ -202,6 +209,18 @@ impl Engine {
                             .copied()
                             .filter(|id| *id != configuration.active)
                             .collect();
+                        let expected = halted.and_then(|machine| machine.stores.get(place));
+                        status.problem = match (expected.filter(|expected| *expected != configuration), revocation) {
+                            (Some(expected), _) => Some(format!(
+                                "somebody else wrote it: it should have {}, and has {}",
+                                world::configuration_words(expected),
+                                world::configuration_words(configuration)
+                            )),
+                            (None, Some(_)) => None,
+                            (None, None) => {
+                                stamp.ledger.returned(configuration).map(|found| format!("{found}: {RETURNED_FIX}"))
+                            }
+                        };
                     }
                     None if stamp.ledger.keys.is_empty() => {}
                     None => status.problem = Some(said.words()),

@@ -19,11 +19,12 @@ use crate::members::sweep;
 use crate::members::sweep::inquiry;
 use crate::report::{MemberStatus, SCHEMA_VERSION, VerifyReport};
 use crate::world::FieldsSay;
+use crate::world::stamp::RETURNED_FIX;
 
 impl Engine {
     /// Asks every member, now.
     pub async fn verify(&self) -> Result<VerifyReport, EngineError> {
-        let views = self.read_stores().await?;
+        let (views, _) = self.settle(self.read_stores().await?).await?;
         let sighting = self.sight_keys(&views)?;
         let mut checks = Checks::default();
         let mut configurations = Vec::new();
@@ -32,6 +33,9 @@ impl Engine {
             match said {
                 FieldsSay::Configuration(found) => {
                     checks.green("keys.read", object, crate::world::configuration_words(found));
+                    if let Some(returned) = sighting.stamp.ledger.returned(found) {
+                        checks.red("keys.ended", object, returned, RETURNED_FIX);
+                    }
                     configurations.push(found.clone());
                 }
                 FieldsSay::Foreign(words) => {
@@ -39,6 +43,7 @@ impl Engine {
                 }
             }
         }
+        self.check_record(&sighting.stamp, &views, &mut checks);
         let Some(held) = Held::by(&configurations) else {
             return Ok(VerifyReport { schema_version: SCHEMA_VERSION, checks: checks.0, members: Vec::new() });
         };
@@ -56,15 +61,17 @@ impl Engine {
             machine.t0.is_some() && machine.settings.drain == DrainRule::Counter && machine.drained.is_none()
         });
         let spared: BTreeSet<KeyId> = draining.map(|machine| machine.outgoing).into_iter().collect();
-        let retired: BTreeSet<KeyId> =
-            sighting.materials.ids().filter(|id| !held.by_some.contains(id) && !spared.contains(id)).collect();
+        // Whatever the stores say, nobody may accept a key that is compromised or destroyed.
+        let ended = sighting.stamp.ledger.ended();
+        let unused = |id: &KeyId| (!held.by_some.contains(id) || ended.contains(id)) && !spared.contains(id);
+        let retired: BTreeSet<KeyId> = sighting.materials.ids().filter(unused).collect();
         // Before anything is sent, so that what this very look makes members write does not count.
         self.check_error_texts(&mut checks).await?;
         let (random, decoy) =
             (self.assembly.profile.candidate(sweep::RANDOM)?, self.assembly.profile.candidate(sweep::DECOY)?);
         let gate = Gate {
             name: GateName::G3,
-            accepts: held.by_all.difference(&spared).copied().collect(),
+            accepts: held.by_all.iter().filter(|id| !spared.contains(id) && !ended.contains(id)).copied().collect(),
             rejects: retired.clone(),
             mints: held.active,
         };

@@ -1,6 +1,9 @@
 //! How a command ends: the lock is given back, and what the loop stopped for becomes an exit code and a sentence.
 
+use std::collections::BTreeMap;
+
 use keyroll_keyring::KeyId;
+use keyroll_rotation::gate::EvidenceLevel;
 use keyroll_rotation::{Direction, Mode, Stage};
 
 use crate::clock::{calendar, millis, spoken};
@@ -169,18 +172,14 @@ impl Session<'_> {
     /// What is shown of the keys that a revocation ended.
     fn revoked(&self, active: KeyId) -> Outcome {
         let dead: Vec<_> = self.stamp.ledger.compromised().into_iter().collect();
-        let rejected: Vec<KeyRejected> = self
-            .rejected_by
-            .iter()
-            .filter(|(key, _)| dead.contains(key))
-            .map(|(key, members)| KeyRejected { key: *key, members: members.iter().cloned().collect() })
-            .collect();
-        let mut lines: Vec<_> = rejected
-            .iter()
-            .map(|KeyRejected { key, members }| {
-                let count = members.len();
-                format!("{key} is dead: {count} of {count} members were shown to reject it, and it is destroyed")
+        let shown = || self.rejected_by.iter().filter(|(key, _)| dead.contains(key));
+        let mut lines: Vec<_> = shown().map(|(key, members)| how_dead(*key, members)).collect();
+        let rejected: Vec<KeyRejected> = shown()
+            .map(|(key, members)| {
+                let asked = members.iter().filter(|(_, level)| **level == Some(EvidenceLevel::P3));
+                KeyRejected { key: *key, members: asked.map(|(member, _)| member.clone()).collect() }
             })
+            .filter(|rejected| !rejected.members.is_empty())
             .collect();
         if lines.is_empty() {
             // Another process saw the gate pass, and its record has the proof.
@@ -208,4 +207,27 @@ impl Session<'_> {
              {impact} The old key opens nothing any more. Nobody has to change a password for this reason alone."
         ))
     }
+}
+
+/// How it is known that nobody accepts a key any more: who rejected a session under it, and who was only believed to.
+fn how_dead(key: KeyId, members: &BTreeMap<String, Option<EvidenceLevel>>) -> String {
+    let of = members.len();
+    let count = |wanted: Option<EvidenceLevel>| members.values().filter(|level| **level == wanted).count();
+    let asked = count(Some(EvidenceLevel::P3));
+    let believed = [
+        (count(Some(EvidenceLevel::P2)), "reported so themselves"),
+        (count(Some(EvidenceLevel::P1)), "restarted since, not asked"),
+        (count(Some(EvidenceLevel::P0)), "rolled out to, not asked"),
+        (count(None), "not asked"),
+    ];
+    let mut lines: Vec<_> = believed
+        .into_iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, how)| format!("{count} of {of} members {how}"))
+        .collect();
+    if asked == of {
+        return format!("{key} is dead: {of} of {of} members were shown to reject it, and it is destroyed");
+    }
+    lines.insert(0, format!("{asked} of {of} members were shown to reject it"));
+    format!("{key} is destroyed: {}; `keyroll verify` asks them", lines.join(", "))
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use keyroll_adapters::stores::{Document, Residue};
 use keyroll_keyring::{KeyId, KeyState};
-use keyroll_rotation::{Effect, Halt};
+use keyroll_rotation::{Effect, Halt, Stage};
 
 use crate::clock::millis;
 use crate::driver::commit::Change;
@@ -102,6 +102,9 @@ impl Session<'_> {
         let now = self.now().await?;
         let machines = self.machine().into_iter().chain(self.stamp.parked.as_ref().map(|parked| &parked.machine));
         let mut ours: BTreeSet<KeyId> = machines.flat_map(|machine| [machine.incoming, machine.outgoing]).collect();
+        // Until the gate has passed, members are asked for every key that leaves, and that takes its bytes.
+        let asked = self.machine().filter(|machine| !matches!(machine.stage, Stage::Escrow | Stage::Finished));
+        ours.extend(asked.into_iter().flat_map(|machine| machine.others.iter().copied()));
         for place in 0..self.views.len() {
             // What applications accept is not hidden here only.
             ours.extend(

@@ -382,6 +382,8 @@ impl Session<'_> {
             // Recorded in the same step as what it does, so that a crash between the two can't ask twice.
             if let (Event::Revoked(_), Some(open)) = (&event, &mut self.stamp.open) {
                 open.revoked = Some(request.what.clone());
+                // Weak evidence was named for another purpose than to show that a leaked key is dead.
+                open.machine.settings.evidence = self.engine.assembly.policy.settings.evidence;
             }
             let why = request.why.clone();
             self.note_by(request.by.clone(), Body::Human { action, why })?;

@@ -180,9 +180,12 @@ impl Session<'_> {
             return Ok((Event::Written { store, at: self.store_now(place).await? }, Completion::FoundDone));
         }
         let rotation = self.rotation_id();
-        let incoming = self.machine().map(|machine| machine.incoming);
         let profile = self.engine.assembly.profile.clone();
         let leaving: BTreeSet<KeyId> = before.accept.difference(&after.accept).copied().collect();
+        let ledger = &self.stamp.ledger;
+        let generated = |id: KeyId| ledger.get(id).is_some_and(|known| known.rotation.as_ref() == Some(&rotation));
+        // The copy of a key that was there before waits in escrow, once members do not accept the key any more.
+        let moving: BTreeSet<KeyId> = leaving.iter().copied().filter(|id| !generated(*id)).collect();
         let kept_until = Timestamp(
             self.store_now(place)
                 .await?
@@ -191,9 +194,7 @@ impl Session<'_> {
         );
         let change: Change<'_> = &|document, materials| {
             document.fields = world::render(&profile, materials, after)?;
-            // A key that enters the fields is not in escrow any more. The candidate stays in `pending` until the rotation is
-            // closed, so that a foreign write can't take its only copy away.
-            document.escrow.retain(|hidden| !after.accept.contains(&hidden.id));
+            document.pending.retain(|hidden| !moving.contains(&hidden.id));
             for id in &leaving {
                 let hidden = document.pending.iter().chain(&document.escrow).any(|hidden| hidden.id == *id);
                 if let Some(key) = materials.get(*id)
@@ -202,11 +203,7 @@ impl Session<'_> {
                     document.escrow.push(world::hide(key, &rotation.0, Some(kept_until)));
                 }
             }
-            if let Some(incoming) = incoming
-                && after.accept.contains(&incoming)
-            {
-                add_pending(document, materials, incoming, &rotation);
-            }
+            keep_copies(document, materials, after, &rotation);
             Ok(())
         };
         // The first store's write is what members may read; nothing is written between the count and it.
@@ -221,7 +218,9 @@ impl Session<'_> {
         }
         self.watch_write().await;
         self.hook(&format!("write store {place}"), Moment::Before);
-        self.commit(place, Owned::Are(before), change).await?;
+        let owned = if self.is_doomed(place) { Owned::AsJudged } else { Owned::Are(before) };
+        self.commit(place, owned, change).await?;
+        self.doomed.remove(&place);
         self.hook(&format!("write store {place}"), Moment::After);
         // The time after the write: settle counts from when it was surely visible.
         let at = self.store_now(place).await?;
@@ -396,7 +395,23 @@ pub(crate) enum Rests {
     OnNothing,
 }
 
-/// Hides a copy of the candidate, once.
+/// Hides a copy of every key that the fields hold, in the same document, until the rotation is closed. Anybody may write to the
+/// fields, and sessions that are alive are sealed under the old key as well as under the candidate; so a foreign write takes
+/// nobody's only copy away. A leaked key is no exception: without its bytes no member can be shown to reject it.
+pub(crate) fn keep_copies(
+    document: &mut Document,
+    materials: &Materials,
+    fields: &WorldConfiguration,
+    rotation: &RotationId,
+) {
+    // A key that is in the fields is not in escrow.
+    document.escrow.retain(|hidden| !fields.accept.contains(&hidden.id));
+    for id in &fields.accept {
+        add_pending(document, materials, *id, rotation);
+    }
+}
+
+/// Hides a copy of a key, once.
 fn add_pending(document: &mut Document, materials: &Materials, id: KeyId, rotation: &RotationId) {
     if let Some(key) = materials.get(id)
         && !document.pending.iter().any(|hidden| hidden.id == id)

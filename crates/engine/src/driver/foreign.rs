@@ -3,16 +3,18 @@
 //! What a person decides about is what that person was shown. So the stamp remembers which keys were shown, and where others
 //! stand there when the decision comes, it is not carried out: it is shown again.
 
-use keyroll_rotation::{Event, Halt, Millis, Rotation, Stage, Step};
+use keyroll_rotation::{Event, Halt, Millis, Mode, Revocation, Rotation, Stage, Step, WorldConfiguration};
 
 use crate::driver::commit::{Change, Owned};
 use crate::driver::drive::Stop;
+use crate::driver::effects::keep_copies;
 use crate::driver::hooks::Moment;
 use crate::driver::session::{Session, Touched};
 use crate::driver::state::SinceRelease;
 use crate::error::{EngineError, error_chain};
 use crate::journal::{Body, HumanAction, Why};
 use crate::world;
+use crate::world::stamp::Asked;
 
 /// Whether a foreign write that is in a store was shown before this command began.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -35,7 +37,7 @@ impl Session<'_> {
     /// Tells the machine where the stores, as they were read last, hold something else than it knows.
     async fn compare(&mut self, now: Millis) -> Result<(), EngineError> {
         self.judge();
-        let stores: Vec<_> = (0..self.views.len()).map(|place| self.fields(place).configuration().cloned()).collect();
+        let stores: Vec<_> = (0..self.views.len()).map(|place| self.counts_as(place)).collect();
         let Some(machine) = self.machine().filter(|machine| machine.stage != Stage::Finished) else { return Ok(()) };
         let same = machine.stores.len() == stores.len()
             && machine.stores.iter().zip(&stores).all(|(known, found)| found.as_ref() == Some(known));
@@ -49,6 +51,85 @@ impl Session<'_> {
             self.apply(&Event::WorldObserved { stores, at: now }).await?;
         }
         self.remember_shown().await
+    }
+
+    /// What a store's fields hold, but for what a hard cutover is about to write over, by name: the record does not mind that.
+    fn counts_as(&mut self, place: usize) -> Option<WorldConfiguration> {
+        let doomed = self.is_doomed(place);
+        match self.machine().filter(|machine| doomed && replaces(machine, place)) {
+            Some(machine) => machine.stores.get(place).cloned(),
+            None => self.fields(place).configuration().cloned(),
+        }
+    }
+
+    /// Whether a store holds what a hard cutover was told to write over.
+    pub(crate) fn is_doomed(&self, place: usize) -> bool {
+        let fields = || self.engine.assembly.fingerprints.blind_fields(&self.views[place].document.fields);
+        self.doomed.get(&place).is_some_and(|doomed| *doomed == fields())
+    }
+
+    /// Lets a hard cutover through that stands before a foreign write: it replaces whatever the fields hold, and a leaked key does
+    /// not wait until somebody has decided about what is gone a moment later. Only what was shown before is written over, and
+    /// only where this process writes it; a process that dies before that leaves the foreign write to be decided about again.
+    pub(crate) async fn doom_foreign_write(&mut self, asked: &Asked, why: &Why) -> Result<(), EngineError> {
+        let Some((machine, halt)) = self.machine().and_then(|machine| Some((machine.clone(), machine.halt.clone()?)))
+        else {
+            return Ok(());
+        };
+        if !matches!(halt, Halt::ForeignWrite { .. }) || self.sight == Sight::New {
+            return Ok(());
+        }
+        let Asked::Revoke { mode, compromised, store } = asked else { return Ok(()) };
+        let revocation = match self.stamp.carries_out(asked) {
+            // A process died over it: "old" and "new" are others by now, and it only has to go on.
+            true => None,
+            false => Some(Revocation {
+                mode: *mode,
+                compromised: self.leaked(*compromised, *store),
+                fresh: self.stamp.ledger.next(),
+            }),
+        };
+        let at = self.now().await?;
+        let Some(after) = cut_through(&machine, revocation, at) else { return Ok(()) };
+        let foreign: Vec<usize> =
+            (0..self.views.len()).filter(|place| !self.holds_expected(*place, &machine)).collect();
+        let written = foreign.iter().all(|place| replaces(&after, *place));
+        let at_hand = after.stage == Stage::Staged || self.materials.get(after.incoming).is_some();
+        if !written || !at_hand {
+            return Ok(());
+        }
+        for place in foreign {
+            let fields = &self.views[place].document.fields;
+            let blinded = self.engine.assembly.fingerprints.blind_fields(fields);
+            self.doomed.insert(place, blinded);
+        }
+        let action = HumanAction::Override {
+            name: "revoke --mode hard-cutover".into(),
+            gives_up: "what somebody else wrote into the key's own fields".into(),
+        };
+        self.note(Body::Human { action, why: why.clone() })?;
+        self.caution("somebody else's write is in the key's own fields; this replaces it with all the rest".to_owned());
+        let stores = machine.stores.iter().cloned().map(Some).collect();
+        self.apply(&Event::WorldObserved { stores, at }).await
+    }
+
+    fn holds_expected(&mut self, place: usize, machine: &Rotation) -> bool {
+        self.fields(place).configuration() == machine.stores.get(place)
+    }
+
+    /// What there is to do after a copy of a key was kept beside a foreign write; nothing where no foreign write is there.
+    pub(crate) fn kept_beside_foreign_write(&self) -> Option<Stop> {
+        let machine = self.machine()?;
+        let Some(Halt::ForeignWrite { .. }) = &machine.halt else { return None };
+        let mut report = self.report_wait(&machine.why(crate::clock::millis(self.engine.clock.now())));
+        if let Some(first) = report.naysayers.first_mut() {
+            first.text = format!(
+                "the copy of {} is kept beside the key, and the key's own fields were not touched. {}",
+                crate::meaning::going_back_onto(machine),
+                first.text
+            );
+        }
+        Some(Stop::Drift(report))
     }
 
     /// Keeps in the stamp what a foreign write left, as it is shown now, for the command that decides about it.
@@ -129,12 +210,14 @@ impl Session<'_> {
             gives_up: "what somebody else wrote into the key's own fields".into(),
         };
         let decided = self.note(Body::Human { action, why })?;
+        let rotation = self.rotation_id();
         for (place, expected) in machine.stores.iter().enumerate() {
             if self.fields(place).configuration() == Some(expected) {
                 continue;
             }
             let change: Change<'_> = &|document, materials| {
                 document.fields = world::render(&profile, materials, expected)?;
+                keep_copies(document, materials, expected, &rotation);
                 Ok(())
             };
             self.hook(&format!("overwrite store {place}"), Moment::Before);
@@ -183,6 +266,16 @@ impl Session<'_> {
                         .into(),
                 }
             })?;
+        let needed = [machine.outgoing, machine.incoming];
+        if let Some(gone) = needed.into_iter().find(|id| self.materials.get(*id).is_none()) {
+            return Err(EngineError::HumanMustDecide {
+                decision: format!(
+                    "the bytes of {gone} are in no store any more, so that a rotation which goes on from here could not be brought \
+                     to its end; nothing was changed. Put the store back as it was{}",
+                    copy_of(gone, &machine)
+                ),
+            });
+        }
         let event = Event::ForeignWriteAdopted { stores, at };
         // What is refused was not decided, and does not stand in the record as if it were.
         machine.apply(&event).map_err(EngineError::Refused)?;
@@ -221,6 +314,38 @@ impl Session<'_> {
             }),
         }
     }
+}
+
+/// How somebody who has a copy of a key brings it, where Keyroll takes it.
+pub(crate) fn copy_of(id: keyroll_keyring::KeyId, machine: &Rotation) -> &'static str {
+    match crate::meaning::going_back_onto(machine) == id {
+        true => ", or bring your own copy of it: `keyroll rollback --key-from FILE`",
+        false => "",
+    }
+}
+
+/// What a hard cutover, or one that is under way, makes of a rotation that stands still for a foreign write; none where it would not
+/// be one.
+pub(crate) fn cut_through(machine: &Rotation, revocation: Option<Revocation>, at: Millis) -> Option<Rotation> {
+    if revocation.as_ref().is_some_and(|revocation| revocation.mode != Mode::HardCutover) {
+        return None;
+    }
+    let stores = machine.stores.iter().cloned().map(Some).collect();
+    let mended = machine.apply(&Event::WorldObserved { stores, at }).ok()?.rotation;
+    let after = match revocation {
+        Some(revocation) => mended.apply(&Event::Revoked(revocation)).ok()?.rotation,
+        None => mended,
+    };
+    (after.mode == Mode::HardCutover && after.halt.is_none()).then_some(after)
+}
+
+/// Whether a rotation is about to replace all that the fields of a store hold.
+pub(crate) fn replaces(machine: &Rotation, place: usize) -> bool {
+    let only =
+        WorldConfiguration { active: machine.incoming, accept: std::collections::BTreeSet::from([machine.incoming]) };
+    machine.mode == Mode::HardCutover
+        && matches!(machine.stage, Stage::Staged | Stage::CuttingOver)
+        && machine.stores.get(place).is_some_and(|expected| *expected != only)
 }
 
 /// What the end of a foreign write leads to, in the words of whoever decided it.

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use keyroll_keyring::{Key, KeyId, KeyState, Secret};
-use keyroll_rotation::{Candidate, Millis, Mode, Opening, Rotation, WorldConfiguration};
+use keyroll_rotation::{Candidate, Direction, Event, Halt, Millis, Mode, Opening, Rotation, WorldConfiguration};
 
 use crate::clock::calendar;
 use crate::driver::commit::{Change, Owned};
@@ -19,7 +19,7 @@ use crate::meaning::going_back_onto;
 use crate::report::{Notice, Resumed};
 use crate::request::{Compromised, RevokeRequest, StoreLeak};
 use crate::world;
-use crate::world::stamp::{Asked, OpenRotation, StampBody};
+use crate::world::stamp::{Asked, OpenRotation, RETURNED_FIX, StampBody};
 
 impl Engine {
     /// What the machine is told of the world; a plan is made from the same.
@@ -87,7 +87,17 @@ impl Session<'_> {
         let Some(outgoing) = stores.first().map(|store| store.active) else {
             return Err(EngineError::RefusedBecause { reason: "the configuration names no store".into() });
         };
-        let mut compromised = self.stamp.ledger.compromised();
+        if leak.is_none() {
+            // Preflight has said so already, unless it came back since.
+            for (store, view) in stores.iter().zip(&self.views) {
+                if let Some(found) = self.stamp.ledger.returned(store) {
+                    let reason = format!("{}: {found}; {RETURNED_FIX}", view.location);
+                    return Err(EngineError::RefusedBecause { reason });
+                }
+            }
+        }
+        // A destroyed key that is back is in whose hands nobody knows, and is treated like one that leaked.
+        let mut compromised = self.stamp.ledger.ended();
         if let Some(leak) = leak {
             compromised.insert(outgoing);
             if leak.store == StoreLeak::Possible {
@@ -154,9 +164,11 @@ impl Session<'_> {
 
     /// The operator's own copy of the key that is to be rolled back onto; it must be that key, by fingerprint.
     ///
-    /// Everything is checked before anything is written, so that a key which must not return does not even reach a store.
+    /// Everything is checked before anything is written, so that a key which must not return does not even reach a store. Where the
+    /// fields hold a foreign write, the copy is kept all the same: it is what that can be overwritten with.
     pub(crate) async fn take_own_copy(&mut self, copy: &Secret, why: &Why) -> Result<(), EngineError> {
-        let Some(machine) = self.machine() else { return Err(self.engine.nothing_open("roll back")) };
+        let Some(machine) = self.machine().cloned() else { return Err(self.engine.nothing_open("roll back")) };
+        let machine = &machine;
         let wanted = going_back_onto(machine);
         let refuse = |reason: String| Err(EngineError::RefusedBecause { reason });
         let state = self.stamp.ledger.get(wanted).map(|known| known.state);
@@ -166,7 +178,16 @@ impl Session<'_> {
         if machine.destroyed.contains(&wanted) || state == Some(KeyState::Destroyed) {
             return refuse(format!("{wanted} is destroyed; there is only the way forward: `keyroll rotate`"));
         }
-        let in_use = machine.stores.iter().all(|store| store.accept.contains(&wanted));
+        let turns =
+            machine.direction == Direction::Forward && machine.halt.as_ref().is_none_or(|halt| !is_foreign(halt));
+        if turns {
+            // What is refused was not decided: it is found out before the copy is recorded, or even stored.
+            machine.apply(&Event::RollbackRequested).map_err(EngineError::Refused)?;
+        }
+        // What the fields hold, and not what the record believes of them.
+        let in_use = (0..self.views.len()).all(|place| {
+            self.fields(place).configuration().is_some_and(|configuration| configuration.accept.contains(&wanted))
+        });
         let (key, form) = match (self.is_copy_of(wanted, copy)?, copy.stripped()) {
             (Some(key), _) => (key, Form::AsItIs),
             // Files that people make end with a newline. The fingerprint tells whether the key does.
@@ -232,6 +253,10 @@ impl Session<'_> {
         };
         Ok(same.then_some(key))
     }
+}
+
+fn is_foreign(halt: &Halt) -> bool {
+    matches!(halt, Halt::ForeignWrite { .. })
 }
 
 /// How the copy was written.

@@ -30,7 +30,12 @@ impl Engine {
         let mut request = request;
         let stamp = self.unlocked().await?;
         self.rotate_fits(stamp.as_ref(), &request)?;
-        let continues = stamp.as_ref().is_some_and(|stamp| stamp.unfinished().is_some());
+        let (views, stamp) = self.settle(self.read_stores().await?).await?;
+        // Somebody's hand in what is in escrow is recorded and shown, and no rotation begins over it.
+        let continues = stamp.as_ref().is_some_and(|stamp| {
+            let seen = self.as_seen(stamp, &views);
+            stamp.unfinished().is_some() || seen.open.is_some_and(|open| open.machine.halt.is_some())
+        });
         if !continues {
             self.may_begin(&request).await?;
             match self.await_window(&mut request).await? {
@@ -120,8 +125,18 @@ impl Engine {
         if let Some(holder) = holder {
             return self.leave(asked, request.why, holder).await;
         }
+        let before = stamp.as_ref().and_then(StampBody::unfinished).map(|open| open.id.clone());
         let mut session = Session::take(self, "revoke").await?;
-        let done = session.revoke(&request, asked).await;
+        let done = match session.stamp.unfinished().map(|open| open.id.clone()) {
+            // "old" would mean another key than it meant for whoever asked.
+            Some(now) if before.as_ref() != Some(&now) => Err(EngineError::HumanMustDecide {
+                decision: format!(
+                    "nothing was revoked: no rotation was under way when this was asked, and {now} is now; `keyroll status` \
+                     says which key is its old one and which its new one, then ask again"
+                ),
+            }),
+            _ => session.revoke(&request, asked).await,
+        };
         session.conclude(done, Expected::Forward).await
     }
 
@@ -278,6 +293,12 @@ impl StampBody {
 impl Session<'_> {
     async fn rotate(&mut self, request: &RotateRequest) -> Result<Stop, EngineError> {
         let goal = Goal { until: request.until, patience: request.patience };
+        // What was taken back in escrow goes on, and may be something else than what was asked for.
+        self.engine.rotate_fits(Some(&self.stamp), request)?;
+        if let Some(machine) = self.machine().filter(|machine| machine.stage == Stage::Escrow && machine.halt.is_some())
+        {
+            return Ok(Stop::Drift(self.report_wait(&machine.why(self.now().await?))));
+        }
         let continues = self.stamp.unfinished().is_some();
         // A process that died behind its last effect had closed its rotation; whoever runs the command again wants to
         // hear that, and not to start the next rotation. One that died before it opened its rotation had done nothing yet.
@@ -352,10 +373,13 @@ impl Session<'_> {
                     .into(),
             });
         }
+        self.look_and_compare().await?;
         if let Some(copy) = &request.key_from {
             self.take_own_copy(copy, &request.why).await?;
+            if let Some(stop) = self.kept_beside_foreign_write() {
+                return Ok(stop);
+            }
         }
-        self.look_and_compare().await?;
         // A rollback that was interrupted goes on; asked twice, it is the same one.
         if self.machine().is_some_and(|machine| machine.direction == Direction::Forward) {
             self.way_back_is_there()?;
@@ -393,6 +417,7 @@ impl Session<'_> {
     async fn revoke(&mut self, request: &RevokeRequest, asked: Asked) -> Result<Stop, EngineError> {
         if self.stamp.unfinished().is_some() || self.stamp.carries_out(&asked) {
             self.look_and_compare().await?;
+            self.doom_foreign_write(&asked, &request.why).await?;
             self.ask_now(asked, &request.why).await?;
         } else {
             self.open_rotation(request.mode, &request.why, Some(request)).await?;

@@ -8,7 +8,9 @@ use std::time::Duration;
 use keyroll_adapters::fleets::{
     BootId, FleetError, Member, MemberState, ReloadId, ReloadOutcome, ReloadRequest, ReloadStyle, ReloadTarget,
 };
-use keyroll_rotation::gate::{Answer, EvidenceLevel, EvidenceRule, Gate, MemberKind, Observation, Sweep, Verdict};
+use keyroll_rotation::gate::{
+    Ability, Answer, EvidenceLevel, EvidenceRule, Gate, MemberKind, Observation, Sweep, Verdict,
+};
 use keyroll_rotation::{Attempt, Effect, Event, MemberIndex, Millis, Mode, Stage};
 
 use crate::answers::error_texts;
@@ -188,9 +190,17 @@ impl Session<'_> {
         }
         tracing::info!(gate = crate::words::gate(gate.name), of, unproven = names.len(), "gate asked");
         if verdict == Verdict::Passed {
-            let members: std::collections::BTreeSet<String> =
-                sweep.observed.iter().filter_map(|one| Some(self.roster.get(one.member)?.name())).collect();
-            self.rejected_by.extend(gate.rejects.iter().map(|key| (*key, members.clone())));
+            for key in &gate.rejects {
+                let level = |one: &Observation| {
+                    let claims = one.claims.iter().filter(|claim| {
+                        (claim.key, claim.ability, claim.answer) == (*key, Ability::Accepts, Answer::No)
+                    });
+                    claims.map(|claim| claim.level).max()
+                };
+                let shown = |one: &Observation| Some((self.roster.get(one.member)?.name(), level(one)));
+                let members = sweep.observed.iter().filter_map(shown).collect();
+                self.rejected_by.insert(*key, members);
+            }
         }
         let Some(stage) = self.stage() else { return Ok(()) };
         let words: Vec<String> = unproven

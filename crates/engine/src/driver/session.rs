@@ -11,6 +11,7 @@ use keyroll_adapters::evidence::Traffic;
 use keyroll_adapters::fleets::{BootId, MemberId};
 use keyroll_adapters::stores::{SecretStore, StoreError};
 use keyroll_keyring::{Key, KeyId};
+use keyroll_rotation::gate::EvidenceLevel;
 use keyroll_rotation::{
     Direction, Effect, Epoch, Halt, Illegal, Millis, Mode, Rotation, RotationId, Stage, StoreIndex, WorldConfiguration,
 };
@@ -27,6 +28,7 @@ use crate::journal::{Author, Body, ConfigurationSight, Draft, Journal, KeyMark, 
 use crate::members::roster::Roster;
 use crate::members::sweep::{self, RunKey};
 use crate::report::{MemberStatus, Notice, Resumed};
+use crate::world::fingerprints::Blinded;
 use crate::world::lock::{LockHolder, ProcessIdentity, Vitality};
 use crate::world::stamp::{OpenRotation, StampBody};
 use crate::world::{self, FieldsSay, Materials, StoreView};
@@ -41,6 +43,8 @@ pub(crate) struct Session<'e> {
     pub(crate) views: Vec<StoreView>,
     /// What the owned fields of each store held when they were last held against the record.
     pub(crate) judged: Vec<Judged>,
+    /// What a hard cutover was told to write over, by the store's place.
+    pub(crate) doomed: BTreeMap<usize, Blinded>,
     pub(crate) materials: Materials,
     pub(crate) roster: Roster,
     /// What the last sweep showed, for people.
@@ -68,8 +72,8 @@ pub(crate) struct Session<'e> {
     pub(crate) ended_back: Direction,
     /// What that rotation was.
     pub(crate) ended: Option<Ended>,
-    /// The members that were shown to reject a key, as the last gate that demanded it passed.
-    pub(crate) rejected_by: BTreeMap<KeyId, BTreeSet<String>>,
+    /// How strongly each member was shown to reject a key, as the last gate that demanded it passed.
+    pub(crate) rejected_by: BTreeMap<KeyId, BTreeMap<String, Option<EvidenceLevel>>>,
     /// The gate and the drain that were looked at last in vain, as the record has it already.
     pub(crate) told: Vec<Told>,
     /// What this process itself sent to each run of each member.
@@ -165,6 +169,7 @@ impl<'e> Session<'e> {
             ended_back: Direction::Forward,
             ended: None,
             rejected_by: BTreeMap::new(),
+            doomed: BTreeMap::new(),
             told: Vec::new(),
             sent: BTreeMap::new(),
             errors: ErrorWatch::default(),
@@ -178,14 +183,27 @@ impl<'e> Session<'e> {
                 Ok(()) => break,
             }
         }
-        if session.stamp.unfinished().is_some() {
-            // What the fields hold now is held against the record before anything is said of it.
+        if session.stamp.open.is_some() {
+            // What the fields hold now is held against the record before anything is said of it, also in escrow.
             session.look_and_compare().await?;
+        }
+        if session.stamp.unfinished().is_some() {
             session.heed_touch().await?;
+            session.lock_is_for_what_is_open().await?;
         }
         // Where no rotation is open, nothing is proven that somebody could have written over.
         session.touched = Touched::No;
         Ok(session)
+    }
+
+    /// A rotation in escrow in which somebody wrote, and took it back, is proven again: whoever came to begin another one drives it.
+    async fn lock_is_for_what_is_open(&mut self) -> Result<(), EngineError> {
+        let (Some(open), Some(lock)) = (&self.stamp.open, &mut self.stamp.lock) else { return Ok(()) };
+        if lock.rotation == open.id {
+            return Ok(());
+        }
+        lock.rotation = open.id.clone();
+        self.commit_stamp().await
     }
 
     async fn try_take(&mut self, operation: &str, claim: Claim) -> Result<(), EngineError> {

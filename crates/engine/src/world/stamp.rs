@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use keyroll_adapters::stores::Stamp;
 use keyroll_keyring::{Fingerprint, KeyId, KeyState};
-use keyroll_rotation::{Epoch, Rotation, RotationId, Stage};
+use keyroll_rotation::{Epoch, Rotation, RotationId, Stage, WorldConfiguration};
 use serde::{Deserialize, Serialize};
 
 use crate::journal::{Anchor, Why};
@@ -213,6 +213,17 @@ impl StampBody {
     }
 }
 
+impl KnownKey {
+    fn is_ended(&self) -> bool {
+        matches!(self.state, KeyState::Compromised | KeyState::Destroyed)
+    }
+}
+
+/// What there is to do about a key that came back and must not.
+pub(crate) const RETURNED_FIX: &str = "find out who put it back; put back the key that was in use (`keyroll status` lists it) and reload every \
+     member, or, where nobody has that any more, `keyroll revoke --mode hard-cutover --leaked old --store-leaked no` replaces \
+     whatever is there by a new key, and ends the sessions";
+
 impl Ledger {
     pub(crate) fn get(&self, id: KeyId) -> Option<&KnownKey> {
         self.keys.iter().find(|key| key.id == id)
@@ -255,15 +266,37 @@ impl Ledger {
 
     pub(crate) fn set_state(&mut self, id: KeyId, state: KeyState) {
         if let Some(known) = self.keys.iter_mut().find(|known| known.id == id) {
-            // A compromised key stays compromised, whatever else becomes of it: it must be known again if it returns.
-            if known.state != KeyState::Compromised {
-                known.state = state;
+            // A compromised key stays compromised, whatever else becomes of it: it must be known again if it returns. So does a
+            // destroyed one, but for the leak that its return may have been.
+            match (known.state, state) {
+                (KeyState::Compromised, _) => {}
+                (KeyState::Destroyed, KeyState::Compromised) => known.state = state,
+                (KeyState::Destroyed, _) => {}
+                (_, _) => known.state = state,
             }
         }
     }
 
     pub(crate) fn compromised(&self) -> BTreeSet<KeyId> {
         self.keys.iter().filter(|key| key.state == KeyState::Compromised).map(|key| key.id).collect()
+    }
+
+    /// Keys that must never be used again: compromised and destroyed ones.
+    pub(crate) fn ended(&self) -> BTreeSet<KeyId> {
+        self.keys.iter().filter(|key| key.is_ended()).map(|key| key.id).collect()
+    }
+
+    /// The keys of a configuration that must never have come back, in words: none where there is none.
+    pub(crate) fn returned(&self, configuration: &WorldConfiguration) -> Option<String> {
+        let ended = self.keys.iter().filter(|key| key.is_ended() && configuration.accept.contains(&key.id));
+        let words: Vec<_> = ended
+            .map(|key| {
+                let state = if key.state == KeyState::Destroyed { "destroyed" } else { "compromised" };
+                let place = if key.id == configuration.active { "active" } else { "accepted" };
+                format!("{} is {state} and must never return, and it is {place}", key.id)
+            })
+            .collect();
+        (!words.is_empty()).then(|| words.join("; "))
     }
 
     /// Forgets destroyed keys but the last few. Compromised ones are never forgotten.
@@ -389,5 +422,18 @@ mod tests {
         assert_eq!(back.ledger.compromised(), [leaked].into());
         assert_eq!(back.ledger.keys.len(), DESTROYED_KEPT + 1);
         assert_eq!(back.ledger.next(), KeyId(41));
+    }
+
+    #[test]
+    fn a_destroyed_key_stays_destroyed_unless_it_is_found_to_have_leaked() {
+        let mut ledger = Ledger::default();
+        let id = ledger.adopt(None, KeyState::Destroyed, None);
+        for state in [KeyState::Active, KeyState::ActiveForProcessing, KeyState::Deactivated] {
+            ledger.set_state(id, state);
+            assert_eq!(ledger.get(id).unwrap().state, KeyState::Destroyed);
+        }
+        ledger.set_state(id, KeyState::Compromised);
+        ledger.set_state(id, KeyState::Active);
+        assert_eq!(ledger.get(id).unwrap().state, KeyState::Compromised);
     }
 }

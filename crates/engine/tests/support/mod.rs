@@ -292,6 +292,15 @@ impl World {
         )
     }
 
+    /// Somebody tidied up beside the key: the hidden copies are gone, the stamp is not.
+    pub(crate) fn lose_hidden(&self) {
+        for stored in &mut self.lock().stores {
+            stored.pending.clear();
+            stored.escrow.clear();
+            stored.revision += 1;
+        }
+    }
+
     /// What the stores hold besides key bytes: stamps.
     pub(crate) fn stamps(&self) -> Vec<Vec<u8>> {
         self.lock().stores.iter().filter_map(|stored| stored.stamp.clone()).collect()
@@ -571,15 +580,21 @@ impl SecretStore for SimStore {
             };
         }
         if stored.fields != before {
-            stored.history.push((now, before));
+            stored.history.push((now, before.clone()));
         }
+        let held = stored.history.iter().map(|(_, fields)| fields).chain([&before]);
+        let in_use: Vec<Vec<u8>> = held.flat_map(|fields| fields.values().cloned()).collect();
         stored.pending = document.pending.iter().map(kept).collect();
         stored.escrow = document.escrow.iter().map(kept).collect();
         stored.stamp = document.stamp.as_ref().map(|stamp| stamp.0.clone());
         stored.revision += 1;
         let revision = Revision(stored.revision.to_string());
         for hidden in &stored.pending {
-            state.candidates.insert(hidden.parts[0].1.clone());
+            let bytes = &hidden.parts[0].1;
+            // A copy of what the fields hold is no candidate; a candidate was hidden before it was written there.
+            if !in_use.iter().any(|field| field.windows(bytes.len()).any(|window| window == bytes)) {
+                state.candidates.insert(bytes.clone());
+            }
         }
         if state.faults.lose_answers > 0 {
             state.faults.lose_answers -= 1;

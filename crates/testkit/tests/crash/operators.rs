@@ -41,9 +41,10 @@ pub(crate) async fn one_goes_on() -> Result<(), Failed> {
     // Both take up what a dead driver left.
     let began = lane.look().await?;
     let dead = Kill::At("promoting/after write store 0".to_owned());
-    let End::Killed = ended(driver(&here, "eve", &["rotate"], Some(&dead))?).await? else {
-        return Err("eve was not killed".into());
-    };
+    match ended(driver(&here, "eve", &["rotate"], Some(&dead))?).await? {
+        End::Killed => {}
+        End::Exit(code, said) => return Err(format!("eve was not killed: she ended with {code}: {said}").into()),
+    }
     one_of_two(driver(&here, "ada", &["rotate"], None)?, driver(&here, "bob", &["rotate"], None)?).await?;
     lane.check_one_rotation(&began).await?;
     lane.finish().await.map(drop)
