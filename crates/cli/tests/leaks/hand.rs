@@ -7,7 +7,7 @@ use std::os::unix::ffi::OsStrExt;
 use keyroll_keyring::{Encoding, KeyId, Profile, Secret};
 use libtest_mimic::Failed;
 
-use super::lab::Lab;
+use super::lab::{Format, Formats, Lab};
 use super::watch::ByDesign;
 
 /// The whole story, in one format.
@@ -64,8 +64,10 @@ fn without_configuration(lab: &Lab<'_>) -> Result<(), Failed> {
 }
 
 fn generated(lab: &Lab<'_>) -> Result<(), Failed> {
+    // A key on standard output is bare text, which no document can hold; of one in a file there is something to say.
+    let printed: &[i32] = if lab.formats == Formats::Always(Format::Json) { &[64] } else { &[0] };
     for profile in ["rails", "django", "flask", "express", "keyroll"] {
-        lab.keyroll(&["key", "generate", "--profile", profile])?.exits(&[0])?;
+        lab.keyroll(&["key", "generate", "--profile", profile])?.exits(printed)?;
     }
     let file = lab.input("generated.key", "")?;
     fs::remove_file(&file)?;
@@ -198,8 +200,26 @@ fn projects(lab: &Lab<'_>, key: &Secret) -> Result<(), Failed> {
         let written = fs::read(&config)?;
         lab.watch.seen().text("what `init` wrote", &written);
         lab.keyroll(&["init", &folder])?.exits(&[64])?;
-        lab.keyroll(&["lint", "--config", &config])?.exits(&[0])?;
-        lab.keyroll(&["lint", "--config", &config, "--project", &folder])?.exits(&[0, 1])?;
+        // The file names its project, so the keys in the sources are found, and must not be shown.
+        lab.keyroll(&["lint", "--config", &config])?.exits(&[1])?;
+        lab.keyroll(&["lint", "--config", &config, "--project", &folder])?.exits(&[1])?;
     }
+    without_mistakes(lab)
+}
+
+/// A project with nothing wrong in it, whose key stands where it should.
+fn without_mistakes(lab: &Lab<'_>) -> Result<(), Failed> {
+    let profile = Profile::builtin("flask")?;
+    let initializer = profile.initializer().ok_or("flask has an initializer")?;
+    lab.input("right/requirements.txt", "flask==3.1.1\n")?;
+    let sources = lab.input(&format!("right/{}", initializer.path), &initializer.text)?;
+    let key = profile.candidate(KeyId(1))?.material().duplicate();
+    lab.watch.seen().keys.learn("the key of a project without mistakes", key.expose());
+    lab.input("right/.env", [b"SECRET_KEY=", key.expose(), b"\n"].concat())?;
+    let folder = sources.trim_end_matches(&initializer.path).trim_end_matches('/').to_owned();
+    let config = format!("{folder}/keyroll.yaml");
+    lab.keyroll(&["init", &folder])?.exits(&[0])?;
+    lab.watch.seen().text("what `init` wrote", &fs::read(&config)?);
+    lab.keyroll(&["lint", "--config", &config])?.exits(&[0])?;
     Ok(())
 }

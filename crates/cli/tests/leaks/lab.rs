@@ -92,7 +92,7 @@ impl Coverage {
 /// A folder with a configuration and its keys.
 pub(crate) struct Lab<'a> {
     pub(crate) folder: PathBuf,
-    formats: Formats,
+    pub(crate) formats: Formats,
     pub(crate) watch: &'a Watch,
     pub(crate) coverage: &'a Coverage,
 }
@@ -218,7 +218,8 @@ impl Running<'_> {
             let mut seen = lab.watch.seen();
             seen.text(format!("what `{what}` said on standard error"), &output.stderr);
             let stdout = format!("what `{what}` said on standard output");
-            if name == "key generate" && output.status.success() {
+            // With `--output` it says where the key is, and nothing of it.
+            if name == "key generate" && output.status.success() && !what.contains("--output") {
                 seen.learn_generated("a generated key", &output.stdout);
                 seen.exempt(ByDesign::Generated, stdout, &output.stdout);
             } else {
