@@ -8,7 +8,9 @@ mod support;
 use std::sync::Arc;
 
 use keyroll_engine::journal::{JournalReader, audit};
-use keyroll_engine::{Compromised, Engine, EngineError, ExitKind, Outcome, RollbackRequest, RotateRequest, Why};
+use keyroll_engine::{
+    CompleteRequest, Compromised, Engine, EngineError, ExitKind, Outcome, RollbackRequest, RotateRequest, Why,
+};
 use keyroll_rotation::{Mode, Stage};
 use support::{FIRST_KEY, Fate, World, fate, folder, revoke, until};
 
@@ -87,6 +89,12 @@ impl Road {
 async fn decided(engine: &Engine, decision: Result<Outcome, EngineError>) -> Result<Outcome, EngineError> {
     match decision {
         Ok(outcome) if outcome.exit == ExitKind::Drift => Ok(outcome),
+        // Over a rotation that is closed already, `rotate` would begin the next one.
+        Err(EngineError::RefusedBecause { .. })
+            if engine.status().await?.rotation.is_some_and(|rotation| rotation.stage == Stage::Escrow) =>
+        {
+            engine.complete(CompleteRequest::default()).await
+        }
         Ok(_) | Err(EngineError::RefusedBecause { .. }) => engine.rotate(RotateRequest::default()).await,
         Err(error) => Err(error),
     }

@@ -140,7 +140,7 @@ async fn a_file_that_is_put_back_during_the_escrow_is_seen_by_everybody_who_look
     let halt = status.rotation.as_ref().unwrap().halt.as_deref().expect("seen before any driver runs");
     assert!(halt.contains("k2 active") && halt.contains("k1 active"), "{halt}");
     assert!(status.stores[0].problem.as_deref().unwrap().contains("should have k2 active"), "{status:?}");
-    let says = |wait: &keyroll_engine::WaitReport| wait.naysayers[0].text.contains("--adopt-foreign-write");
+    let says = |wait: &keyroll_engine::WaitReport| wait.naysayers[0].text.contains("should have k2 active");
     assert!(says(status.wait.as_ref().unwrap()), "{status:?}");
     assert!(says(&engine().explain().await.unwrap().unwrap()));
     let verify = engine().verify().await.unwrap();
