@@ -236,7 +236,8 @@ impl Session<'_> {
         let active = machine.stores.first().map_or(machine.incoming, |store| store.active);
         let closed_at = calendar(machine.closed_at.unwrap_or_default());
         if let Some(open) = &self.stamp.open {
-            self.stamp.last = Some(LastRotation { id: open.id.clone(), stage: machine.stage, closed_at });
+            let revoked = open.revoked.clone();
+            self.stamp.last = Some(LastRotation { id: open.id.clone(), stage: machine.stage, closed_at, revoked });
         }
         if self.stamp.standby.is_some_and(|standby| {
             active == standby || !machine.stores.iter().all(|store| store.accept.contains(&standby))

@@ -98,7 +98,9 @@ impl Engine {
     /// A new key can have leaked only where there is one.
     pub(crate) fn revoke_fits(&self, stamp: Option<&StampBody>, asked: &Asked) -> Result<(), EngineError> {
         let of_new = matches!(asked, Asked::Revoke { compromised: Compromised::New, .. });
-        let open = |stamp: &StampBody| stamp.unfinished().is_some() || stamp.carries_out(asked);
+        let open = |stamp: &StampBody| {
+            stamp.unfinished().is_some() || stamp.carries_out(asked) || stamp.carried_out_by(stamp.lock.as_ref(), asked)
+        };
         if of_new && !stamp.is_some_and(open) {
             return Err(EngineError::RefusedBecause {
                 reason: "no rotation is in flight, so there is no new key: say `old` for the key in use, or `both`"

@@ -135,7 +135,7 @@ impl Engine {
             return self.leave(asked, request.why, holder).await;
         }
         let before = stamp.as_ref().and_then(StampBody::unfinished).map(|open| open.id.clone());
-        let mut session = Session::take(self, "revoke").await?;
+        let mut session = Session::take(self, REVOKE).await?;
         let done = match session.stamp.unfinished().map(|open| open.id.clone()) {
             // "old" would mean another key than it meant for whoever asked.
             Some(now) if before.as_ref() != Some(&now) => Err(EngineError::HumanMustDecide {
@@ -297,6 +297,12 @@ impl StampBody {
         let open = self.open.as_ref().filter(|open| open.machine.stage != Stage::Escrow);
         open.and_then(|open| open.revoked.as_ref()) == Some(asked)
     }
+
+    /// Whether whoever held the lock died behind the end of this revocation: then "old" means another key by now.
+    pub(crate) fn carried_out_by(&self, holder: Option<&LockHolder>, asked: &Asked) -> bool {
+        let last = self.last.as_ref().filter(|last| last.revoked.as_ref() == Some(asked));
+        last.zip(holder).is_some_and(|(last, holder)| holder.operation == REVOKE && holder.rotation == last.id)
+    }
 }
 
 impl Session<'_> {
@@ -433,7 +439,7 @@ impl Session<'_> {
             self.look_and_compare().await?;
             self.doom_foreign_write(&asked, &request.why).await?;
             self.ask_now(asked, &request.why).await?;
-        } else {
+        } else if !self.stamp.carried_out_by(self.dead.as_ref(), &asked) {
             self.open_rotation(request.mode, &request.why, Some(request)).await?;
             let compromised = self.machine().map(|machine| machine.compromised.clone()).unwrap_or_default();
             let marks = compromised.iter().map(|id| self.mark(*id)).collect();
@@ -487,6 +493,8 @@ impl Session<'_> {
         }
     }
 }
+
+const REVOKE: &str = "revoke";
 
 /// How often a request is tried to be left while the driver writes.
 const LEAVE_ATTEMPTS: u32 = 10;

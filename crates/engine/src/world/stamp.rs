@@ -112,6 +112,9 @@ pub(crate) struct LastRotation {
     pub(crate) id: RotationId,
     pub(crate) stage: Stage,
     pub(crate) closed_at: jiff::Timestamp,
+    /// The revocation that it carried out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) revoked: Option<Asked>,
 }
 
 /// What an operator elsewhere asked for.
