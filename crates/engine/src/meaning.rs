@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use keyroll_keyring::KeyId;
 use keyroll_rotation::gate::Gate;
 use keyroll_rotation::plan::ClientImpact;
-use keyroll_rotation::{Direction, Mode, Rotation, Stage};
+use keyroll_rotation::{Direction, Event, Millis, Mode, Revocation, Rotation, Stage, WorldConfiguration};
 
 /// The keys that a person means by "old" and "new".
 pub(crate) fn old_and_new(machine: &Rotation) -> (KeyId, KeyId) {
@@ -76,4 +76,40 @@ pub(crate) fn clients_notice(impact: ClientImpact, old: &str) -> String {
 /// Whether sessions end on purpose, at once.
 pub(crate) fn is_emergency(mode: Mode) -> bool {
     matches!(mode, Mode::Accelerated | Mode::HardCutover)
+}
+
+/// How somebody who has a copy of a key brings it, where Keyroll takes it.
+pub(crate) fn copy_of(id: KeyId, machine: &Rotation) -> &'static str {
+    match going_back_onto(machine) == id {
+        true => ", or bring your own copy of it: `keyroll rollback --key-from FILE`",
+        false => "",
+    }
+}
+
+/// What a hard cutover, or one that is under way, makes of a rotation that stands still for a foreign write; none where it would not
+/// be one.
+pub(crate) fn cut_through(machine: &Rotation, revocation: Option<Revocation>, at: Millis) -> Option<Rotation> {
+    if revocation.as_ref().is_some_and(|revocation| revocation.mode != Mode::HardCutover) {
+        return None;
+    }
+    let stores = machine.stores.iter().cloned().map(Some).collect();
+    let mended = machine.apply(&Event::WorldObserved { stores, at }).ok()?.rotation;
+    let after = match revocation {
+        Some(revocation) => mended.apply(&Event::Revoked(revocation)).ok()?.rotation,
+        None => mended,
+    };
+    (after.mode == Mode::HardCutover && after.halt.is_none()).then_some(after)
+}
+
+/// Whether a rotation is about to replace all that the fields of a store hold.
+pub(crate) fn replaces(machine: &Rotation, place: usize) -> bool {
+    let only = WorldConfiguration { active: machine.incoming, accept: BTreeSet::from([machine.incoming]) };
+    machine.mode == Mode::HardCutover
+        && matches!(machine.stage, Stage::Staged | Stage::CuttingOver)
+        && machine.stores.get(place).is_some_and(|expected| *expected != only)
+}
+
+/// Whether the rotation would take the event now.
+pub(crate) fn can(machine: &Rotation, event: &Event) -> bool {
+    machine.apply(event).is_ok()
 }

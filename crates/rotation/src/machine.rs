@@ -172,6 +172,11 @@ impl Rotation {
         }
     }
 
+    /// Whether it stands still because somebody else wrote to the key's own fields.
+    pub fn is_halted_by_foreign_write(&self) -> bool {
+        matches!(self.halt, Some(Halt::ForeignWrite { .. }))
+    }
+
     /// Whether the gate on which the next write rests was passed in the future, further off than clocks differ. Then a clock was
     /// set back, and waiting until it has caught up would make an old proof young again: it is to be told as
     /// [`Event::Disturbed`](crate::Event::Disturbed).

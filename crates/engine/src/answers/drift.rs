@@ -3,7 +3,7 @@
 //! A driver asks the machine and records what it answers. Here a copy is asked, so that nothing is decided by looking; and because
 //! somebody may drive at the same time, only what two looks in a row show is taken for a foreign write.
 
-use keyroll_rotation::{Abandoned, Event, Halt, Rotation, Stage, WorldConfiguration};
+use keyroll_rotation::{Abandoned, Event, Rotation, Stage, WorldConfiguration};
 
 use crate::answers::preflight::Checks;
 use crate::answers::status::halt_words;
@@ -44,7 +44,7 @@ impl Engine {
         let stores = self.recognised(stamp, views);
         let at = machine.written_at.unwrap_or_default();
         let seen = machine.apply(&Event::WorldObserved { stores, at }).ok()?.rotation;
-        matches!(seen.halt, Some(Halt::ForeignWrite { .. })).then_some(seen)
+        seen.is_halted_by_foreign_write().then_some(seen)
     }
 
     /// The state as a driver would have it after a look.

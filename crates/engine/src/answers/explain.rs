@@ -5,10 +5,8 @@ use keyroll_rotation::gate::{Ability, Answer, GateName, Readiness, Unproven};
 use keyroll_rotation::{Event, Halt, Mode, Naysayer, Revocation, Rotation, Wait};
 
 use crate::clock::{calendar, spoken};
-use crate::driver::fitting::can;
-use crate::driver::foreign::{copy_of, cut_through, replaces};
 use crate::driver::session::Session;
-use crate::meaning::old_and_new;
+use crate::meaning::{can, copy_of, cut_through, old_and_new, replaces};
 use crate::report::{NaysayerReport, UnprovenMember, WaitReport, Who};
 use crate::world::Materials;
 

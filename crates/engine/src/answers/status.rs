@@ -199,7 +199,7 @@ impl Engine {
         let fingerprints: &Fingerprints = &self.assembly.fingerprints;
         // While a revocation is under way its key is still there; that is what the rotation is about.
         let halted = stamp.open.as_ref().map(|open| &open.machine);
-        let halted = halted.filter(|machine| matches!(machine.halt, Some(Halt::ForeignWrite { .. })));
+        let halted = halted.filter(|machine| machine.is_halted_by_foreign_write());
         let revocation = stamp.unfinished().filter(|open| !open.machine.compromised.is_empty());
         self.assembly
             .stores

@@ -9,7 +9,7 @@ use keyroll_rotation::{Direction, Mode, Stage};
 use crate::clock::{calendar, millis, spoken};
 use crate::driver::drive::Stop;
 use crate::driver::fitting::stands_at_the_end_of;
-use crate::driver::session::Session;
+use crate::driver::session::{COMPLETE, REVOKE, Session};
 use crate::error::EngineError;
 use crate::meaning::{goes_on, is_emergency};
 use crate::outcome::{ExitKind, Outcome};
@@ -100,11 +100,11 @@ impl Session<'_> {
         let Some(open) = self.open() else { return self.goes_on().to_owned() };
         let operation = self.stamp.lock.as_ref().map(|lock| lock.operation.as_str());
         match (operation, &open.revoked) {
-            (Some("revoke"), Some(asked)) => format!("keyroll {}", asked.command()),
+            (Some(REVOKE), Some(asked)) => format!("keyroll {}", asked.command()),
             _ if open.machine.direction == Direction::Back && self.stamp.parked.is_none() => {
                 "keyroll rollback".to_owned()
             }
-            (Some("complete"), _) => "keyroll complete".to_owned(),
+            (Some(COMPLETE), _) => "keyroll complete".to_owned(),
             _ => self.goes_on().to_owned(),
         }
     }

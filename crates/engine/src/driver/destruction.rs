@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use keyroll_adapters::stores::{Document, Residue};
 use keyroll_keyring::{KeyId, KeyState};
-use keyroll_rotation::{Effect, Halt, Stage};
+use keyroll_rotation::{Effect, Rotation, Stage};
 
 use crate::clock::millis;
 use crate::driver::commit::Change;
@@ -95,7 +95,7 @@ impl Session<'_> {
     /// Destroys what no rotation under way has to do with and nobody may keep any longer: keys whose time in escrow is over, and
     /// keys that have leaked. Each is an effect like every other, and one that a dead process began is brought to its end.
     pub(crate) async fn destroy_due(&mut self) -> Result<(), EngineError> {
-        if self.machine().is_some_and(|machine| matches!(machine.halt, Some(Halt::ForeignWrite { .. }))) {
+        if self.machine().is_some_and(Rotation::is_halted_by_foreign_write) {
             return Ok(());
         }
         self.look().await?;

@@ -10,9 +10,7 @@ use keyroll_adapters::fleets::FleetError;
 use keyroll_adapters::stores::StoreError;
 use keyroll_keyring::{KeyId, KeyState};
 use keyroll_rotation::gate::Verdict;
-use keyroll_rotation::{
-    Direction, DrainRule, DrainSeen, Event, Halt, Millis, Mode, Next, Revocation, Rotation, Stage, Wait,
-};
+use keyroll_rotation::{Direction, DrainRule, DrainSeen, Event, Millis, Mode, Next, Revocation, Rotation, Stage, Wait};
 
 use tracing::Instrument as _;
 
@@ -289,7 +287,7 @@ impl Session<'_> {
         }
         let report = self.report_wait(&wait);
         self.publish(Some(&report))?;
-        if matches!(machine.halt, Some(Halt::ForeignWrite { .. })) {
+        if machine.is_halted_by_foreign_write() {
             return Ok(Some(Stop::Drift(report)));
         }
         if machine.halt.is_some() || report.needs_a_person() {

@@ -332,11 +332,7 @@ impl Session<'_> {
                 self.commit_everywhere("close", Rests::OnProof, change).await?;
             }
             Leaving::Escrow { key, until } => {
-                for id in self.stamp.ledger.keys.iter().map(|known| known.id).collect::<Vec<_>>() {
-                    if id == *key {
-                        self.stamp.ledger.set_state(id, KeyState::Deactivated);
-                    }
-                }
+                self.stamp.ledger.set_state(*key, KeyState::Deactivated);
                 let change: Change<'_> = &|document, materials| {
                     document.pending.retain(|hidden| hidden.rotation != rotation.0);
                     if !document.escrow.iter().any(|hidden| hidden.id == *key)

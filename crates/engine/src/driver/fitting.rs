@@ -7,9 +7,10 @@ use keyroll_rotation::{Direction, DrainRule, Event, Halt, Illegal, Mode, Rotatio
 
 use crate::clock::{calendar, spoken};
 use crate::driver::leftovers::Leftovers;
-use crate::driver::session::Session;
+use crate::driver::session::{ROLLBACK, Session};
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::meaning::can;
 use crate::request::{Compromised, Overrides, RollbackRequest, RotateRequest};
 use crate::world::stamp::{Asked, StampBody};
 
@@ -87,7 +88,7 @@ impl Engine {
             (None, Some(_)) => Err(EngineError::RefusedBecause { reason: PAST_DESTRUCTION.into() }),
             // A rollback died behind its last effect and still has the lock: whoever takes it over says that it is done.
             (None, None)
-                if stamp.is_some_and(|stamp| stamp.lock.as_ref().is_some_and(|lock| lock.operation == "rollback")) =>
+                if stamp.is_some_and(|stamp| stamp.lock.as_ref().is_some_and(|lock| lock.operation == ROLLBACK)) =>
             {
                 Ok(())
             }
@@ -149,11 +150,6 @@ impl RotateRequest {
     pub(crate) fn mode(&self) -> Mode {
         self.named_mode().unwrap_or(Mode::Staged)
     }
-}
-
-/// Whether the rotation would take the event now.
-pub(crate) fn can(machine: &Rotation, event: &Event) -> bool {
-    machine.apply(event).is_ok()
 }
 
 /// How far the rotation is, seen from `until`, which lies behind it.

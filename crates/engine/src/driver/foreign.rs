@@ -3,7 +3,7 @@
 //! What a person decides about is what that person was shown. So the stamp remembers which keys were shown, and where others
 //! stand there when the decision comes, it is not carried out: it is shown again.
 
-use keyroll_rotation::{Event, Halt, Millis, Mode, Revocation, Rotation, Stage, Step, WorldConfiguration};
+use keyroll_rotation::{Event, Halt, Millis, Revocation, Rotation, Stage, Step, WorldConfiguration};
 
 use crate::driver::commit::{Change, Owned};
 use crate::driver::drive::Stop;
@@ -13,6 +13,7 @@ use crate::driver::session::{Session, Touched};
 use crate::driver::state::SinceRelease;
 use crate::error::{EngineError, error_chain};
 use crate::journal::{Body, HumanAction, Why};
+use crate::meaning::{copy_of, cut_through, replaces};
 use crate::world;
 use crate::world::stamp::Asked;
 
@@ -72,13 +73,8 @@ impl Session<'_> {
     /// not wait until somebody has decided about what is gone a moment later. Only what was shown before is written over, and
     /// only where this process writes it; a process that dies before that leaves the foreign write to be decided about again.
     pub(crate) async fn doom_foreign_write(&mut self, asked: &Asked, why: &Why) -> Result<(), EngineError> {
-        let Some((machine, halt)) = self.machine().and_then(|machine| Some((machine.clone(), machine.halt.clone()?)))
-        else {
-            return Ok(());
-        };
-        if !matches!(halt, Halt::ForeignWrite { .. }) || self.sight == Sight::New {
-            return Ok(());
-        }
+        let halted = self.machine().filter(|machine| machine.is_halted_by_foreign_write()).cloned();
+        let (Some(machine), Sight::Known) = (halted, self.sight) else { return Ok(()) };
         let Asked::Revoke { mode, compromised, store } = asked else { return Ok(()) };
         let revocation = match self.stamp.carries_out(asked) {
             // A process died over it: "old" and "new" are others by now, and it only has to go on.
@@ -119,8 +115,7 @@ impl Session<'_> {
 
     /// What there is to do after a copy of a key was kept beside a foreign write; nothing where no foreign write is there.
     pub(crate) fn kept_beside_foreign_write(&self) -> Option<Stop> {
-        let machine = self.machine()?;
-        let Some(Halt::ForeignWrite { .. }) = &machine.halt else { return None };
+        let machine = self.machine().filter(|machine| machine.is_halted_by_foreign_write())?;
         let mut report = self.report_wait(&machine.why(crate::clock::millis(self.engine.clock.now())));
         if let Some(first) = report.naysayers.first_mut() {
             first.text = format!(
@@ -134,7 +129,7 @@ impl Session<'_> {
 
     /// Keeps in the stamp what a foreign write left, as it is shown now, for the command that decides about it.
     async fn remember_shown(&mut self) -> Result<(), EngineError> {
-        let halted = self.machine().is_some_and(|machine| matches!(machine.halt, Some(Halt::ForeignWrite { .. })));
+        let halted = self.machine().is_some_and(Rotation::is_halted_by_foreign_write);
         let shown: Vec<Option<String>> = match halted {
             true => (0..self.views.len()).map(|place| self.identities(place)).collect(),
             false => Vec::new(),
@@ -170,7 +165,7 @@ impl Session<'_> {
     /// proven is proven again when they are.
     pub(crate) async fn heed_touch(&mut self) -> Result<(), EngineError> {
         let Touched::Yes { location } = std::mem::replace(&mut self.touched, Touched::No) else { return Ok(()) };
-        if self.machine().is_some_and(|machine| matches!(machine.halt, Some(Halt::ForeignWrite { .. }))) {
+        if self.machine().is_some_and(Rotation::is_halted_by_foreign_write) {
             return Ok(());
         }
         let proven = self.machine().map(|machine| (machine.stage, machine.written_at, machine.t0));
@@ -308,44 +303,12 @@ impl Session<'_> {
     fn halted_by_foreign_write(&self) -> Result<Rotation, EngineError> {
         match self.machine() {
             None => Err(self.engine.nothing_open("resume")),
-            Some(machine) if matches!(machine.halt, Some(Halt::ForeignWrite { .. })) => Ok(machine.clone()),
+            Some(machine) if machine.is_halted_by_foreign_write() => Ok(machine.clone()),
             Some(_) => Err(EngineError::RefusedBecause {
                 reason: "no store holds a foreign write; `keyroll rotate` goes on".into(),
             }),
         }
     }
-}
-
-/// How somebody who has a copy of a key brings it, where Keyroll takes it.
-pub(crate) fn copy_of(id: keyroll_keyring::KeyId, machine: &Rotation) -> &'static str {
-    match crate::meaning::going_back_onto(machine) == id {
-        true => ", or bring your own copy of it: `keyroll rollback --key-from FILE`",
-        false => "",
-    }
-}
-
-/// What a hard cutover, or one that is under way, makes of a rotation that stands still for a foreign write; none where it would not
-/// be one.
-pub(crate) fn cut_through(machine: &Rotation, revocation: Option<Revocation>, at: Millis) -> Option<Rotation> {
-    if revocation.as_ref().is_some_and(|revocation| revocation.mode != Mode::HardCutover) {
-        return None;
-    }
-    let stores = machine.stores.iter().cloned().map(Some).collect();
-    let mended = machine.apply(&Event::WorldObserved { stores, at }).ok()?.rotation;
-    let after = match revocation {
-        Some(revocation) => mended.apply(&Event::Revoked(revocation)).ok()?.rotation,
-        None => mended,
-    };
-    (after.mode == Mode::HardCutover && after.halt.is_none()).then_some(after)
-}
-
-/// Whether a rotation is about to replace all that the fields of a store hold.
-pub(crate) fn replaces(machine: &Rotation, place: usize) -> bool {
-    let only =
-        WorldConfiguration { active: machine.incoming, accept: std::collections::BTreeSet::from([machine.incoming]) };
-    machine.mode == Mode::HardCutover
-        && matches!(machine.stage, Stage::Staged | Stage::CuttingOver)
-        && machine.stores.get(place).is_some_and(|expected| *expected != only)
 }
 
 /// What the end of a foreign write leads to, in the words of whoever decided it.

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use keyroll_keyring::{Key, KeyId, KeyState, Secret};
-use keyroll_rotation::{Candidate, Direction, Event, Halt, Millis, Mode, Opening, Rotation, WorldConfiguration};
+use keyroll_rotation::{Candidate, Direction, Event, Millis, Mode, Opening, Rotation, WorldConfiguration};
 
 use crate::clock::calendar;
 use crate::driver::commit::{Change, Owned};
@@ -168,8 +168,7 @@ impl Session<'_> {
     /// fields hold a foreign write, the copy is kept all the same: it is what that can be overwritten with.
     pub(crate) async fn take_own_copy(&mut self, copy: &Secret, why: &Why) -> Result<(), EngineError> {
         let Some(machine) = self.machine().cloned() else { return Err(self.engine.nothing_open("roll back")) };
-        let machine = &machine;
-        let wanted = going_back_onto(machine);
+        let wanted = going_back_onto(&machine);
         let refuse = |reason: String| Err(EngineError::RefusedBecause { reason });
         let state = self.stamp.ledger.get(wanted).map(|known| known.state);
         if machine.compromised.contains(&wanted) || state == Some(KeyState::Compromised) {
@@ -178,8 +177,7 @@ impl Session<'_> {
         if machine.destroyed.contains(&wanted) || state == Some(KeyState::Destroyed) {
             return refuse(format!("{wanted} is destroyed; there is only the way forward: `keyroll rotate`"));
         }
-        let turns =
-            machine.direction == Direction::Forward && machine.halt.as_ref().is_none_or(|halt| !is_foreign(halt));
+        let turns = machine.direction == Direction::Forward && !machine.is_halted_by_foreign_write();
         if turns {
             // What is refused was not decided: it is found out before the copy is recorded, or even stored.
             machine.apply(&Event::RollbackRequested).map_err(EngineError::Refused)?;
@@ -253,10 +251,6 @@ impl Session<'_> {
         };
         Ok(same.then_some(key))
     }
-}
-
-fn is_foreign(halt: &Halt) -> bool {
-    matches!(halt, Halt::ForeignWrite { .. })
 }
 
 /// How the copy was written.

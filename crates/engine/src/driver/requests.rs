@@ -10,16 +10,16 @@ use crate::clock::{calendar, millis};
 use crate::driver::conclusion::Expected;
 use crate::driver::drive::{Goal, Stop};
 use crate::driver::leftovers::{any_due, still_kept};
-use crate::driver::session::{ROTATE, Session, Taken};
+use crate::driver::session::{COMPLETE, REVOKE, ROLLBACK, ROTATE, Session, Taken};
 use crate::driver::window::Admission;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::journal::{Body, HumanAction, Journal, JournalError, Why};
 use crate::meaning::going_back_onto;
 use crate::outcome::{ExitKind, Outcome};
-use crate::request::Lock;
 use crate::request::{
-    CompleteRequest, Overrides, ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest, UnlockRequest, WindowRule,
+    CompleteRequest, Lock, Overrides, ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest, UnlockRequest,
+    WindowRule,
 };
 use crate::world;
 use crate::world::lock::{LockHolder, ProcessIdentity, Vitality};
@@ -92,7 +92,7 @@ impl Engine {
             outcome.wait = Some(still_kept(&kept));
             return Ok(outcome);
         }
-        let mut session = Session::take(self, "complete").await?;
+        let mut session = Session::take(self, COMPLETE).await?;
         let done = session.complete(&request).await;
         session.conclude(done, Expected::Forward).await
     }
@@ -121,7 +121,7 @@ impl Engine {
             }
             return self.leave(Asked::Rollback {}, request.why, holder).await;
         }
-        let mut session = Session::take(self, "rollback").await?;
+        let mut session = Session::take(self, ROLLBACK).await?;
         let done = session.roll_back(&request).await;
         session.conclude(done, Expected::Back).await
     }
@@ -204,11 +204,9 @@ impl Engine {
 
     /// The state, where nobody who may be alive holds the lock.
     async fn unlocked(&self) -> Result<Option<StampBody>, EngineError> {
-        let views = self.read_stores().await?;
-        let stamp = self.reconcile(&views)?;
-        match stamp.as_ref().and_then(|stamp| stamp.lock.as_ref()) {
-            Some(holder) if self.may_drive(holder) => Err(EngineError::Locked { holder: Box::new(holder.clone()) }),
-            _ => Ok(stamp),
+        match self.state_and_holder().await? {
+            (_, Some(holder)) => Err(EngineError::Locked { holder: Box::new(holder) }),
+            (stamp, None) => Ok(stamp),
         }
     }
 
@@ -413,7 +411,7 @@ impl Session<'_> {
     fn had_rolled_back(&self) -> bool {
         let last = self.stamp.last.as_ref().map(|last| &last.id);
         self.taken == Taken::FromTheDead
-            && self.dead.as_ref().is_some_and(|dead| dead.operation == "rollback" && Some(&dead.rotation) == last)
+            && self.dead.as_ref().is_some_and(|dead| dead.operation == ROLLBACK && Some(&dead.rotation) == last)
     }
 
     /// Without the old key's bytes there is no way back, and that is found out before the rotation turns round.
@@ -493,8 +491,6 @@ impl Session<'_> {
         }
     }
 }
-
-const REVOKE: &str = "revoke";
 
 /// How often a request is tried to be left while the driver writes.
 const LEAVE_ATTEMPTS: u32 = 10;

@@ -13,7 +13,7 @@ use keyroll_adapters::stores::{SecretStore, StoreError};
 use keyroll_keyring::{Key, KeyId};
 use keyroll_rotation::gate::EvidenceLevel;
 use keyroll_rotation::{
-    Direction, Effect, Epoch, Halt, Illegal, Millis, Mode, Rotation, RotationId, Stage, StoreIndex, WorldConfiguration,
+    Direction, Effect, Epoch, Illegal, Millis, Mode, Rotation, RotationId, Stage, StoreIndex, WorldConfiguration,
 };
 
 use crate::clock::{calendar, millis};
@@ -328,7 +328,7 @@ impl<'e> Session<'e> {
             }
         }
         // A write that is halted for is shown, and whatever comes of it is proven again.
-        let shown = self.machine().is_some_and(|machine| matches!(machine.halt, Some(Halt::ForeignWrite { .. })));
+        let shown = self.machine().is_some_and(Rotation::is_halted_by_foreign_write);
         if self.touched == Touched::No || shown {
             self.engine.remember_release(&self.views)?;
         }
@@ -499,8 +499,11 @@ pub(crate) fn place_index(place: usize) -> StoreIndex {
     StoreIndex(u16::try_from(place).unwrap_or(u16::MAX))
 }
 
-/// The operation that begins rotations.
+/// Operations by which the next process knows what a dead one was about.
 pub(crate) const ROTATE: &str = "rotate";
+pub(crate) const COMPLETE: &str = "complete";
+pub(crate) const ROLLBACK: &str = "rollback";
+pub(crate) const REVOKE: &str = "revoke";
 
 /// How often the lock is tried for when somebody else writes at the same time.
 const TAKE_ATTEMPTS: u32 = 5;

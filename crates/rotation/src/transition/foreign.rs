@@ -34,7 +34,7 @@ impl Rotation {
             });
             return Ok(());
         }
-        let disturbed = matches!(self.halt, Some(Halt::ForeignWrite { .. }));
+        let disturbed = self.is_halted_by_foreign_write();
         for (store, found) in (0..).map(StoreIndex).zip(found) {
             if self.lacking().contains(&store) && found.as_ref() == pending.as_ref() {
                 self.written(store, at);

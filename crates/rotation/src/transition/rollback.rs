@@ -2,7 +2,7 @@
 //!
 //! With several stores the rotation goes back from the stage that any of them may have reached.
 
-use crate::{Abandoned, Candidate, Direction, Event, Halt, Illegal, Mode, Permit, Rotation, Stage, Trust};
+use crate::{Abandoned, Candidate, Direction, Event, Illegal, Mode, Permit, Rotation, Stage, Trust};
 
 impl Rotation {
     pub(super) fn roll_back(&mut self) -> Result<(), Illegal> {
@@ -51,7 +51,7 @@ impl Rotation {
                 }
             }
         }
-        if matches!(self.halt, Some(Halt::ForeignWrite { .. })) {
+        if self.is_halted_by_foreign_write() {
             self.abandoned = Abandoned::InSightOfForeignWrite;
         }
         self.direction = Direction::Back;

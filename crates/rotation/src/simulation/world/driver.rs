@@ -11,9 +11,7 @@ use crate::gate::{
     Verdict,
 };
 use crate::simulation::scenario::{Flaw, Scenario};
-use crate::{
-    DrainObservation, DrainRule, Effect, Event, Halt, MemberIndex, Millis, Next, ReloadNeed, ReloadScope, Stage,
-};
+use crate::{DrainObservation, DrainRule, Effect, Event, MemberIndex, Millis, Next, ReloadNeed, ReloadScope, Stage};
 
 impl World {
     /// The driver reads the stores if it has to. Says whether it may go on.
@@ -34,7 +32,7 @@ impl World {
     /// The driver reads the stores and tells the machine.
     pub(super) fn observe(&mut self, scenario: &Scenario) {
         let touched = self.stores.iter().any(|store| store.touched == Touched::Yes);
-        let halted = matches!(self.rotation.halt, Some(Halt::ForeignWrite { .. }));
+        let halted = self.rotation.is_halted_by_foreign_write();
         let stores = self.stores.iter().map(|store| (store.holds.active != STRANGER).then(|| store.holds.clone()));
         let event = Event::WorldObserved { stores: stores.collect(), at: self.now };
         self.record(scenario, &event);
@@ -79,7 +77,7 @@ impl World {
             return;
         }
         let blind = scenario.flaw == Flaw::ForeignRevertUnseen;
-        if matches!(self.rotation.halt, Some(Halt::ForeignWrite { .. })) {
+        if self.rotation.is_halted_by_foreign_write() {
             self.observe(scenario);
             return;
         }

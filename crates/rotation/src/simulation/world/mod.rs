@@ -363,7 +363,7 @@ impl World {
 
     /// Whether the driver would do anything now.
     fn has_work(&self) -> bool {
-        let foreign = matches!(self.rotation.halt, Some(Halt::ForeignWrite { .. }));
+        let foreign = self.rotation.is_halted_by_foreign_write();
         let touched = self.stores.iter().any(|store| store.touched == Touched::Yes);
         (foreign && touched) || matches!(self.rotation.next(self.now), Next::Do(_))
     }
