@@ -20,8 +20,7 @@ mod request;
 pub mod words;
 mod world;
 
-pub use answers::affected::{Affected, KeySessions};
-pub use answers::plan::{PlanDocument, PlannedStep};
+pub use answers::affected::Affected;
 pub use answers::remaining::Remaining;
 pub use assembly::assemble::{AssembleError, assemble, process_fleet, profile, settings};
 pub use assembly::{Assembly, Consumer, EnginePolicy, ErrorRateWatch, OnRegression, Standby, Stickiness, Window};
@@ -33,9 +32,9 @@ pub use error::EngineError;
 pub use journal::{Reason, Why};
 pub use outcome::{ExitKind, Outcome};
 pub use report::{
-    Check, Colour, KeyRejected, KeyStatus, MemberKey, MemberStatus, NaysayerReport, NoObserver, Notice, Observer,
-    PreflightReport, Reach, Resumed, RotationStatus, SCHEMA_VERSION, Status, StatusSource, StoreStatus, UnprovenMember,
-    VerifyReport, WaitReport, Who,
+    Check, Colour, KeyRejected, KeySessions, KeyStatus, MemberKey, MemberStatus, NaysayerReport, NoObserver, Notice,
+    Observer, PlanDocument, PlannedStep, PreflightReport, Reach, Resumed, RotationStatus, SCHEMA_VERSION, Status,
+    StatusSource, StoreStatus, UnprovenMember, VerifyReport, WaitReport, Who,
 };
 pub use request::{
     CompleteRequest, Compromised, Overrides, Patience, ReloadRequest, RevokeRequest, RollbackRequest, RotateRequest,

@@ -7,7 +7,10 @@ use std::collections::BTreeSet;
 use keyroll_keyring::KeyId;
 use keyroll_rotation::gate::Gate;
 use keyroll_rotation::plan::ClientImpact;
-use keyroll_rotation::{Direction, Event, Millis, Mode, Revocation, Rotation, Stage, WorldConfiguration};
+use keyroll_rotation::{Direction, Event, Halt, Millis, Mode, Revocation, Rotation, Stage, Step, WorldConfiguration};
+
+use crate::request::Compromised;
+use crate::world;
 
 /// The keys that a person means by "old" and "new".
 pub(crate) fn old_and_new(machine: &Rotation) -> (KeyId, KeyId) {
@@ -19,6 +22,16 @@ pub(crate) fn old_and_new(machine: &Rotation) -> (KeyId, KeyId) {
     match exchanged {
         true => (machine.incoming, machine.outgoing),
         false => (machine.outgoing, machine.incoming),
+    }
+}
+
+/// The keys of the rotation that a person who speaks of a leak means.
+pub(crate) fn named_by(compromised: Compromised, machine: &Rotation) -> BTreeSet<KeyId> {
+    let (old, new) = old_and_new(machine);
+    match compromised {
+        Compromised::Old => [old].into(),
+        Compromised::New => [new].into(),
+        Compromised::Both => [old, new].into(),
     }
 }
 
@@ -112,4 +125,38 @@ pub(crate) fn replaces(machine: &Rotation, place: usize) -> bool {
 /// Whether the rotation would take the event now.
 pub(crate) fn can(machine: &Rotation, event: &Event) -> bool {
     machine.apply(event).is_ok()
+}
+
+/// The step in words.
+pub(crate) fn step_words(machine: &Rotation) -> String {
+    match (&machine.step, machine.stage) {
+        (Step::Write, _) => "writing".into(),
+        (Step::Reload { attempt, .. }, _) => format!("reloading, attempt {}", attempt.0),
+        (Step::Gate, _) => "proving every member".into(),
+        (Step::Act, Stage::Planned) => "planned".into(),
+        (Step::Act, Stage::Staged) => "storing the candidate".into(),
+        (Step::Act, Stage::Draining) => "draining".into(),
+        (Step::Act, Stage::Closing) => "closing".into(),
+        (Step::Act, Stage::Escrow) => format!("closed; {} is kept in escrow", machine.outgoing),
+        (Step::Act, Stage::Finished) => "finished".into(),
+        (Step::Act, Stage::Withdrawing) => "discarding the candidate".into(),
+        _ => "working".into(),
+    }
+}
+
+/// Why it stands still, with the names of the stores.
+pub(crate) fn halt_words(halt: &Halt, stores: &[String]) -> String {
+    match halt {
+        Halt::Paused => "paused".into(),
+        Halt::ForeignWrite { store, expected, found } => format!(
+            "{} was written by somebody else: it should have {}, and has {}",
+            stores.get(usize::from(store.0)).map_or("a store", String::as_str),
+            world::configuration_words(expected),
+            found.as_ref().map_or_else(|| "keys that nobody knows".to_owned(), world::configuration_words)
+        ),
+        Halt::ReloadStopped { member: Some(_) } => "a member did not come back from its reload".into(),
+        Halt::ReloadStopped { member: None } => "more requests failed than before the reload".into(),
+        Halt::LaggardsRemain => "members stayed unproven after every allowed reload".into(),
+        _ => "for a reason that this release does not know".into(),
+    }
 }

@@ -7,8 +7,8 @@ use keyroll_rotation::gate::EvidenceRule;
 use keyroll_rotation::{Mode, RotationId, Stage};
 use serde::{Deserialize, Serialize};
 
-use crate::answers::plan::PlanDocument;
 use crate::journal::Why;
+use crate::report::PlanDocument;
 
 /// `rotate`.
 #[derive(Clone, Debug)]

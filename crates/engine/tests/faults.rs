@@ -14,10 +14,22 @@ use keyroll_engine::{
     UnlockRequest, Why,
 };
 use keyroll_rotation::{RotationId, Stage};
-use support::{FIRST_KEY, World, folder, until};
+use support::{FIRST_KEY, Faults, World, folder, until};
+use tokio::task::JoinHandle;
 
 async fn wait(span: u64) {
     tokio::time::sleep(Duration::from_millis(span)).await;
+}
+
+/// Makes the world stammer every so many milliseconds, until it is aborted.
+fn again_and_again(world: &Arc<World>, every: u64, change: fn(&mut Faults)) -> JoinHandle<()> {
+    let world = Arc::clone(world);
+    tokio::spawn(async move {
+        loop {
+            wait(every).await;
+            world.faults(change);
+        }
+    })
 }
 
 #[tokio::test(start_paused = true)]
@@ -369,18 +381,10 @@ async fn churn_and_foreign_restarts_do_not_starve_a_gate() {
 async fn lost_answers_and_short_outages_are_lived_through() {
     let dir = folder();
     let world = World::new(2);
-    let stammer = {
-        let world = Arc::clone(&world);
-        tokio::spawn(async move {
-            loop {
-                wait(9_000).await;
-                world.faults(|faults| {
-                    faults.lose_answers = 1;
-                    faults.unavailable = 3;
-                });
-            }
-        })
-    };
+    let stammer = again_and_again(&world, 9_000, |faults| {
+        faults.lose_answers = 1;
+        faults.unavailable = 3;
+    });
     let outcome = world.engine(dir.path()).rotate(RotateRequest::default()).await.unwrap();
     stammer.abort();
     assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
@@ -392,15 +396,7 @@ async fn lost_answers_and_short_outages_are_lived_through() {
 async fn a_fleet_that_can_not_be_listed_for_a_moment_does_not_end_a_rotation() {
     let dir = folder();
     let world = World::new(2);
-    let stammer = {
-        let world = Arc::clone(&world);
-        tokio::spawn(async move {
-            loop {
-                wait(7_000).await;
-                world.faults(|faults| faults.unlistable = 3);
-            }
-        })
-    };
+    let stammer = again_and_again(&world, 7_000, |faults| faults.unlistable = 3);
     let outcome = world.engine(dir.path()).rotate(RotateRequest::default()).await;
     stammer.abort();
     assert_eq!(outcome.unwrap().exit, ExitKind::Done);

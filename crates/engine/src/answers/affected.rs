@@ -9,15 +9,15 @@ use futures_util::{StreamExt as _, stream};
 use keyroll_keyring::KeyId;
 use keyroll_rotation::plan::ClientImpact;
 use keyroll_rotation::{Mode, WorldConfiguration};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::clock::calendar;
 use crate::engine::Engine;
 use crate::error::EngineError;
-use crate::meaning::{clients_notice, old_and_new};
+use crate::meaning::{clients_notice, named_by, old_and_new};
 use crate::members::drain::opened_by;
 use crate::members::sweep::{self, Listed};
-use crate::report::SCHEMA_VERSION;
+use crate::report::{KeySessions, SCHEMA_VERSION};
 use crate::request::{Compromised, RevokeRequest, StoreLeak};
 use crate::world::stamp::StampBody;
 
@@ -37,23 +37,6 @@ pub struct Affected {
     pub sessions: Vec<KeySessions>,
     /// What clients will notice.
     pub clients_notice: String,
-}
-
-/// What is known of the sessions under one key.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[non_exhaustive]
-pub struct KeySessions {
-    /// The key.
-    pub key: KeyId,
-    /// How often sessions were opened under it since the members started, where a counter tells. Visits, not people.
-    pub opened: Option<u64>,
-    /// How many members' counters could be read.
-    pub counted_by: usize,
-    /// Since when they count, where every one of them tells when it started.
-    pub since: Option<jiff::Timestamp>,
-    /// All of it in one sentence.
-    pub words: String,
 }
 
 impl Engine {
@@ -175,16 +158,9 @@ fn staying(stamp: &StampBody, request: &RevokeRequest) -> Option<KeyId> {
 
 /// What a revocation means for clients where no accepted key ends by it: what leaked has left every store before.
 fn nothing_ends(stamp: &StampBody, request: &RevokeRequest) -> String {
-    let leaked: BTreeSet<KeyId> = match (stamp.unfinished(), request.compromised) {
-        (None, _) => stamp.ledger.compromised(),
-        (Some(open), compromised) => {
-            let (old, new) = old_and_new(&open.machine);
-            match compromised {
-                Compromised::Old => [old].into(),
-                Compromised::New => [new].into(),
-                Compromised::Both => [old, new].into(),
-            }
-        }
+    let leaked = match stamp.unfinished() {
+        None => stamp.ledger.compromised(),
+        Some(open) => named_by(request.compromised, &open.machine),
     };
     let leaked = if leaked.is_empty() { "the key that leaked".to_owned() } else { named(&leaked) };
     format!(

@@ -7,7 +7,7 @@ use keyroll_keyring::{Key, KeyId};
 use keyroll_rotation::WorldConfiguration;
 use keyroll_rotation::gate::{Ability, Answer, EvidenceLevel, EvidenceRule, MemberKind, Observation, Readiness};
 
-use crate::answers::preflight::Checks;
+use crate::answers::checks::Checks;
 use crate::report::MemberStatus;
 
 /// What one member showed when the probe was calibrated.

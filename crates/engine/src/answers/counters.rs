@@ -6,7 +6,7 @@
 use futures_util::{StreamExt as _, stream};
 use keyroll_rotation::{DrainRule, Mode};
 
-use crate::answers::preflight::Checks;
+use crate::answers::checks::Checks;
 use crate::engine::Engine;
 use crate::error::error_chain;
 use crate::members::drain::{Restarts, TELL_RUNS_APART, run_of};

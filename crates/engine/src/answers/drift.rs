@@ -5,10 +5,10 @@
 
 use keyroll_rotation::{Abandoned, Event, Rotation, Stage, WorldConfiguration};
 
-use crate::answers::preflight::Checks;
-use crate::answers::status::halt_words;
+use crate::answers::checks::Checks;
 use crate::engine::Engine;
 use crate::error::EngineError;
+use crate::meaning::halt_words;
 use crate::report::Check;
 use crate::world::stamp::StampBody;
 use crate::world::{self, Materials, StoreView};
@@ -60,7 +60,7 @@ impl Engine {
     pub(crate) fn check_record(&self, stamp: &StampBody, views: &[StoreView], checks: &mut Checks) {
         let Some(halt) = self.halted_by_what_is_there(stamp, views).and_then(|machine| machine.halt) else { return };
         let fix = "find out who wrote it; put it back as it was, or decide by `keyroll resume`: `keyroll explain` lists the ways";
-        checks.red(RECORD_CHECK, None, halt_words(&halt, &self.locations()), fix);
+        checks.red(Check::RECORD, None, halt_words(&halt, &self.locations()), fix);
     }
 
     /// What each store holds, where it holds known keys only.
@@ -78,13 +78,6 @@ impl Engine {
         views.iter().map(&mut read).collect()
     }
 }
-
-/// Whether a check says that a store is not as the record has it.
-pub(crate) fn is_drift(check: &Check) -> bool {
-    check.name == RECORD_CHECK
-}
-
-const RECORD_CHECK: &str = "keys.record";
 
 /// How often is looked while somebody writes between two looks.
 const LOOKS: u32 = 5;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use keyroll_adapters::fleets::{BootId, MemberId};
 use keyroll_keyring::profile::{ErrorCause, ErrorPlace};
 
-use crate::answers::preflight::Checks;
+use crate::answers::checks::Checks;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::error::error_chain;

@@ -5,36 +5,9 @@ use keyroll_rotation::gate::{Ability, Answer, GateName, Readiness, Unproven};
 use keyroll_rotation::{Event, Halt, Mode, Naysayer, Revocation, Rotation, Wait};
 
 use crate::clock::{calendar, spoken};
-use crate::driver::session::Session;
-use crate::meaning::{can, copy_of, cut_through, old_and_new, replaces};
+use crate::meaning::{can, copy_of, cut_through, halt_words, old_and_new, replaces};
 use crate::report::{NaysayerReport, UnprovenMember, WaitReport, Who};
 use crate::world::Materials;
-
-impl Session<'_> {
-    /// The machine's answer with the names of members.
-    pub(crate) fn report_wait(&self, wait: &Wait) -> WaitReport {
-        let (consumers, stores) = (self.engine.consumer_names(), self.engine.locations());
-        let names = self.names(&consumers, &stores);
-        names.report(wait, self.machine())
-    }
-
-    /// What there is to decide where it stands still.
-    pub(crate) fn decision(&self, halt: &Halt) -> String {
-        let Some(machine) = self.machine() else { return String::new() };
-        let (consumers, stores) = (self.engine.consumer_names(), self.engine.locations());
-        self.names(&consumers, &stores).decision(halt, machine)
-    }
-
-    fn names<'a>(&'a self, consumers: &'a [String], stores: &'a [String]) -> Names<'a> {
-        Names { roster: &self.roster, consumers, stores, materials: &self.materials }
-    }
-
-    pub(crate) fn unproven_members(&self, unproven: &[Unproven]) -> Vec<UnprovenMember> {
-        let (consumers, stores) = (self.engine.consumer_names(), self.engine.locations());
-        let names = self.names(&consumers, &stores);
-        unproven.iter().map(|one| names.unproven(one)).collect()
-    }
-}
 
 /// Who has which index and place.
 pub(crate) struct Names<'a> {
@@ -61,7 +34,7 @@ impl Names<'_> {
     }
 
     /// What there is to decide where it stands still, with the commands for it; only with those that the rotation would take now.
-    fn decision(&self, halt: &Halt, machine: &Rotation) -> String {
+    pub(crate) fn decision(&self, halt: &Halt, machine: &Rotation) -> String {
         let back = match can(machine, &Event::RollbackRequested) {
             true => ", or `keyroll rollback`",
             false => "",
@@ -73,7 +46,7 @@ impl Names<'_> {
         match halt {
             Halt::Paused => format!("it is paused: `keyroll resume`{back}"),
             Halt::ForeignWrite { store, expected, found } => {
-                let what = crate::answers::status::halt_words(halt, self.stores);
+                let what = halt_words(halt, self.stores);
                 let lost: Vec<_> = expected.accept.iter().filter(|id| self.materials.get(**id).is_none()).collect();
                 let overwrite = match lost.first() {
                     None => {
@@ -132,7 +105,7 @@ impl Names<'_> {
                 "members stayed unproven after every allowed reload: mend them, then `keyroll resume`{back}{}",
                 once_more("`keyroll reload --laggards` reloads them once more")
             ),
-            _ => crate::answers::status::halt_words(halt, self.stores),
+            _ => halt_words(halt, self.stores),
         }
     }
 

@@ -4,6 +4,7 @@
 
 pub(crate) mod affected;
 pub(crate) mod calibration;
+pub(crate) mod checks;
 pub(crate) mod counters;
 pub(crate) mod drift;
 pub(crate) mod error_texts;
@@ -11,6 +12,7 @@ pub(crate) mod explain;
 pub(crate) mod plan;
 pub(crate) mod preflight;
 pub(crate) mod remaining;
+pub(crate) mod sighting;
 pub(crate) mod skew;
 pub(crate) mod status;
 pub(crate) mod verify;

@@ -6,62 +6,16 @@ use keyroll_adapters::fleets::ReloadStyle;
 use keyroll_keyring::KeyId;
 use keyroll_rotation::plan::{Plan, Planned, PlannedLeaving, WaitsFor};
 use keyroll_rotation::{DrainRule, Millis, Mode, Stage};
-use serde::{Deserialize, Serialize};
 
-use crate::answers::affected::{KeySessions, ending};
-use crate::answers::preflight::Sighting;
+use crate::answers::affected::ending;
+use crate::answers::sighting::Sighting;
 use crate::clock::{calendar, millis};
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::meaning::{clients_notice, gate_demand};
 use crate::members::sweep;
-use crate::report::SCHEMA_VERSION;
+use crate::report::{PlanDocument, PlannedStep, SCHEMA_VERSION};
 use crate::world::{self, FieldsSay, StoreView};
-
-/// A plan, as `plan -o` writes it and `rotate PLAN` reads it.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[non_exhaustive]
-pub struct PlanDocument {
-    /// The version of the document.
-    #[serde(rename = "schema_version", alias = "schemaVersion")]
-    pub schema_version: u32,
-    /// The key's name.
-    pub name: String,
-    /// How.
-    pub mode: Mode,
-    /// When it was made.
-    pub made_at: jiff::Timestamp,
-    /// Writes, reloads and gates, in order.
-    pub steps: Vec<PlannedStep>,
-    /// The time, in milliseconds, that no luck can shorten; the reloads come on top.
-    pub at_least_ms: u64,
-    /// The earliest end, if it were started when the plan was made.
-    pub earliest_end: jiff::Timestamp,
-    /// What clients will notice.
-    pub clients_notice: String,
-    /// For modes that end sessions: what is known of them, by key.
-    pub sessions: Vec<KeySessions>,
-    /// The world for which it was made, in lines that can be compared.
-    pub world: Vec<String>,
-    /// SHA-256 of the world.
-    pub world_hash: String,
-}
-
-/// One step of a plan.
-#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-#[non_exhaustive]
-pub struct PlannedStep {
-    /// The stage, as `words::stage` writes it.
-    pub stage: String,
-    /// `write`, `reload`, `gate`, `wait` or `stamp`.
-    pub kind: String,
-    /// In words.
-    pub what: String,
-    /// How long it takes at least, in milliseconds.
-    pub at_least_ms: u64,
-}
 
 impl Engine {
     /// What a rotation would do now.

@@ -7,65 +7,26 @@ use std::collections::BTreeSet;
 
 use keyroll_adapters::Timestamp;
 use keyroll_adapters::stores::SwapStrength;
-use keyroll_keyring::Fields;
 use keyroll_keyring::profile::{Contention, Slots};
 use keyroll_rotation::gate::{Declared, EvidenceLevel, EvidenceRule, Gate, GateName};
 use keyroll_rotation::{DrainRule, Mode, WorldConfiguration};
 
 use crate::answers::calibration::{Calibration, Later, Mintable, SessionFormat};
+use crate::answers::checks::Checks;
+use crate::answers::sighting::Sighting;
 use crate::assembly::Stickiness;
 use crate::clock::millis;
 use crate::config::Period;
 use crate::engine::Engine;
-use crate::error::{EngineError, error_chain};
+use crate::error::error_chain;
 use crate::lint;
 use crate::members::roster::Roster;
 use crate::members::sweep;
 use crate::members::sweep::inquiry;
-use crate::report::{Check, Colour, PreflightReport, SCHEMA_VERSION};
+use crate::report::{PreflightReport, SCHEMA_VERSION};
 use crate::request::Lock;
 use crate::world::stamp::{RETURNED_FIX, StampBody};
-use crate::world::{self, FieldsSay, Materials, StoreView};
-
-/// Checks as they are made.
-#[derive(Default)]
-pub(crate) struct Checks(pub(crate) Vec<Check>);
-
-impl Checks {
-    pub(crate) fn green(&mut self, name: &str, object: Option<&str>, found: impl Into<String>) {
-        self.push(name, object, Colour::Green, found, None);
-    }
-
-    pub(crate) fn advice(&mut self, name: &str, object: Option<&str>, found: impl Into<String>, fix: &str) {
-        self.push(name, object, Colour::Advice, found, Some(fix));
-    }
-
-    pub(crate) fn red(&mut self, name: &str, object: Option<&str>, found: impl Into<String>, fix: &str) {
-        self.push(name, object, Colour::Red, found, Some(fix));
-    }
-
-    pub(crate) fn unknown(&mut self, name: &str, object: Option<&str>, found: impl Into<String>, fix: &str) {
-        self.push(name, object, Colour::Unknown, found, Some(fix));
-    }
-
-    fn push(&mut self, name: &str, object: Option<&str>, colour: Colour, found: impl Into<String>, fix: Option<&str>) {
-        self.0.push(Check {
-            name: name.to_owned(),
-            object: object.map(ToOwned::to_owned),
-            colour,
-            found: found.into(),
-            fix: fix.map(ToOwned::to_owned),
-        });
-    }
-}
-
-/// The keys of the stores as a rotation would find them, without anything being written.
-pub(crate) struct Sighting {
-    pub(crate) stamp: StampBody,
-    pub(crate) materials: Materials,
-    /// What each store says.
-    pub(crate) stores: Vec<FieldsSay>,
-}
+use crate::world::{self, FieldsSay, StoreView};
 
 impl Engine {
     /// Checks everything that can be checked before anything is written; calibrates the probe on every member.
@@ -77,7 +38,7 @@ impl Engine {
         let mut checks = Checks::default();
         let views = self.check_stores(&mut checks).await;
         let sighted = match views {
-            Some(views) => self.settle(views).await.and_then(|(views, _)| Ok(Some((self.sight_keys(&views)?, views)))),
+            Some(views) => self.settle(views).await.map(|(views, stamp)| Some((self.sight(stamp, &views), views))),
             None => Ok(None),
         };
         if let Err(error) = &sighted {
@@ -497,33 +458,6 @@ impl Engine {
             let fix = "`keyroll rotate` waits for it unless `--outside-window` is named; `keyroll revoke` never waits";
             checks.advice("policy.window", None, found, fix);
         }
-    }
-
-    /// What the stores hold, with ids for keys that were never seen. Nothing is written.
-    pub(crate) fn sight_keys(&self, views: &[StoreView]) -> Result<Sighting, EngineError> {
-        let mut stamp = self.reconcile(views)?.unwrap_or_else(|| StampBody::new(&self.assembly.name));
-        let mut materials = Materials::default();
-        let fingerprints = &self.assembly.fingerprints;
-        for view in views {
-            world::read_hidden(&mut materials, fingerprints, &view.document);
-        }
-        let read = |stamp: &StampBody, materials: &mut Materials, fields: &Fields| {
-            world::read_fields(&self.assembly.profile, &stamp.ledger, materials, fingerprints, fields)
-        };
-        if stamp.unfinished().is_none() {
-            for view in views {
-                // What can't be adopted can't be read either, and is reported there.
-                let _ = world::adopt(
-                    &self.assembly.profile,
-                    &mut stamp.ledger,
-                    &mut materials,
-                    fingerprints,
-                    &view.document.fields,
-                );
-            }
-        }
-        let stores = views.iter().map(|view| read(&stamp, &mut materials, &view.document.fields)).collect();
-        Ok(Sighting { stamp, materials, stores })
     }
 }
 

@@ -5,12 +5,12 @@
 use keyroll_rotation::plan::remaining;
 use serde::Serialize;
 
-use crate::answers::plan::{About, PlannedStep};
+use crate::answers::plan::About;
 use crate::clock::millis;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::members::sweep;
-use crate::report::{RotationStatus, SCHEMA_VERSION, WaitReport};
+use crate::report::{PlannedStep, RotationStatus, SCHEMA_VERSION, WaitReport};
 use crate::world::stamp::StampBody;
 
 /// An open rotation and what is left of it.

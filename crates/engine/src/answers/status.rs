@@ -4,38 +4,21 @@ use std::collections::BTreeSet;
 
 use keyroll_keyring::{KeyId, KeyState};
 use keyroll_rotation::gate::Answer;
-use keyroll_rotation::{Halt, Next, Rotation, Stage, Step, Trust};
+use keyroll_rotation::{Next, Rotation, Stage, Trust};
 
 use crate::answers::explain::Names;
 use crate::clock::{calendar, millis, spoken};
-use crate::driver::session::Session;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::journal::Anchor;
-use crate::meaning::goes_on;
+use crate::meaning::{goes_on, halt_words, step_words};
 use crate::report::{
-    KeyStatus, MemberStatus, NaysayerReport, Notice, Reach, RotationStatus, SCHEMA_VERSION, Status, StatusSource,
-    StoreStatus, WaitReport, Who,
+    KeyStatus, MemberStatus, NaysayerReport, Reach, RotationStatus, SCHEMA_VERSION, Status, StatusSource, StoreStatus,
+    WaitReport, Who,
 };
 use crate::world::fingerprints::Fingerprints;
 use crate::world::stamp::{OpenRotation, RETURNED_FIX, StampBody};
 use crate::world::{self, Materials, StoreView};
-
-impl Session<'_> {
-    /// Writes `status.json` and shows the picture to whoever watches.
-    pub(crate) fn publish(&mut self, wait: Option<&WaitReport>) -> Result<(), EngineError> {
-        let seen = self.engine.last_members(&self.stamp);
-        // Whoever has asked nobody yet does not wipe out what was shown to the process before.
-        let members = if self.members.is_empty() { &seen } else { &self.members };
-        let mut status = self.engine.picture(&self.stamp, &self.views, members, StatusSource::Driver);
-        status.wait = wait.cloned();
-        status.stores = self.engine.store_status(&self.stamp, &self.views);
-        let text = serde_json::to_vec_pretty(&status).unwrap_or_default();
-        self.engine.replace_state_file(STATUS_FILE, &text)?;
-        self.engine.observer.notice(&Notice::Status(Box::new(status)));
-        Ok(())
-    }
-}
 
 impl Engine {
     /// Where everything stands: from the stores, with what a driver on this machine saw of the members.
@@ -43,7 +26,8 @@ impl Engine {
         let (views, stamp) = self.settle(self.read_stores().await?).await?;
         let stamp = stamp.unwrap_or_else(|| StampBody::new(&self.assembly.name));
         let stamp = self.as_seen(&stamp, &views);
-        let sighted = if stamp.ledger.keys.is_empty() { self.sight_keys(&views)?.stores } else { Vec::new() };
+        let unseen = stamp.ledger.keys.is_empty();
+        let sighted = if unseen { self.sight(Some(stamp.clone()), &views).stores } else { Vec::new() };
         let members = self.last_members(&stamp);
         let mut status = self.picture(&stamp, &views, &members, StatusSource::Stores);
         status.stores = self.store_status(&stamp, &views);
@@ -96,7 +80,7 @@ impl Engine {
         }
         let roster = self.load_roster()?;
         let (consumers, stores) = (self.consumer_names(), self.locations());
-        let materials = self.sight_keys(views)?.materials;
+        let materials = self.sight(Some(stamp.clone()), views).materials;
         let names = Names { roster: &roster, consumers: &consumers, stores: &stores, materials: &materials };
         Ok(Some(names.report(&open.machine.why(now), Some(&open.machine))))
     }
@@ -110,7 +94,7 @@ impl Engine {
     }
 
     /// What members showed to the last driver on this machine, if it was about the same rotation.
-    fn last_members(&self, stamp: &StampBody) -> Vec<MemberStatus> {
+    pub(crate) fn last_members(&self, stamp: &StampBody) -> Vec<MemberStatus> {
         let of_this = |seen: &Status| {
             seen.rotation.as_ref().map(|rotation| &rotation.id) == stamp.open.as_ref().map(|open| &open.id)
         };
@@ -150,13 +134,6 @@ impl Engine {
             })
             .collect();
         keys.reverse();
-        let consumers = self.consumer_names();
-        let mut members = members.to_vec();
-        for member in &mut members {
-            if let Some(name) = member.consumer.parse::<usize>().ok().and_then(|place| consumers.get(place)) {
-                member.consumer.clone_from(name);
-            }
-        }
         Status {
             schema_version: SCHEMA_VERSION,
             name: self.assembly.name.clone(),
@@ -164,7 +141,7 @@ impl Engine {
             source,
             rotation: stamp.open.as_ref().map(|open| self.rotation_status(open)),
             keys,
-            members,
+            members: members.to_vec(),
             wait: None,
             lock: stamp.lock.clone(),
             requests: stamp
@@ -267,38 +244,6 @@ fn nobody_drives(machine: &Rotation) -> WaitReport {
     }
 }
 
-fn step_words(machine: &Rotation) -> String {
-    match (&machine.step, machine.stage) {
-        (Step::Write, _) => "writing".into(),
-        (Step::Reload { attempt, .. }, _) => format!("reloading, attempt {}", attempt.0),
-        (Step::Gate, _) => "proving every member".into(),
-        (Step::Act, Stage::Planned) => "planned".into(),
-        (Step::Act, Stage::Staged) => "storing the candidate".into(),
-        (Step::Act, Stage::Draining) => "draining".into(),
-        (Step::Act, Stage::Closing) => "closing".into(),
-        (Step::Act, Stage::Escrow) => format!("closed; {} is kept in escrow", machine.outgoing),
-        (Step::Act, Stage::Finished) => "finished".into(),
-        (Step::Act, Stage::Withdrawing) => "discarding the candidate".into(),
-        _ => "working".into(),
-    }
-}
-
-pub(crate) fn halt_words(halt: &Halt, stores: &[String]) -> String {
-    match halt {
-        Halt::Paused => "paused".into(),
-        Halt::ForeignWrite { store, expected, found } => format!(
-            "{} was written by somebody else: it should have {}, and has {}",
-            stores.get(usize::from(store.0)).map_or("a store", String::as_str),
-            world::configuration_words(expected),
-            found.as_ref().map_or_else(|| "keys that nobody knows".to_owned(), world::configuration_words)
-        ),
-        Halt::ReloadStopped { member: Some(_) } => "a member did not come back from its reload".into(),
-        Halt::ReloadStopped { member: None } => "more requests failed than before the reload".into(),
-        Halt::LaggardsRemain => "members stayed unproven after every allowed reload".into(),
-        _ => "for a reason that this release does not know".into(),
-    }
-}
-
 /// A state is everywhere where every member has shown it; only members can say so.
 fn reach(
     machine: Option<&Rotation>,
@@ -336,4 +281,4 @@ fn reach(
     if !members.is_empty() && members.iter().all(shown) { Reach::Everywhere } else { Reach::Rumoured }
 }
 
-const STATUS_FILE: &str = "status.json";
+pub(crate) const STATUS_FILE: &str = "status.json";

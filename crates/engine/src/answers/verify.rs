@@ -10,7 +10,7 @@ use keyroll_keyring::KeyId;
 use keyroll_rotation::gate::{Answer, EvidenceRule, Gate, GateName, MemberKind, Readiness};
 use keyroll_rotation::{DrainRule, WorldConfiguration};
 
-use crate::answers::preflight::Checks;
+use crate::answers::checks::Checks;
 use crate::clock::millis;
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -24,8 +24,8 @@ use crate::world::stamp::RETURNED_FIX;
 impl Engine {
     /// Asks every member, now.
     pub async fn verify(&self) -> Result<VerifyReport, EngineError> {
-        let (views, _) = self.settle(self.read_stores().await?).await?;
-        let sighting = self.sight_keys(&views)?;
+        let (views, stamp) = self.settle(self.read_stores().await?).await?;
+        let sighting = self.sight(stamp, &views);
         let mut checks = Checks::default();
         let mut configurations = Vec::new();
         for (view, said) in views.iter().zip(&sighting.stores) {
@@ -101,12 +101,8 @@ impl Engine {
                 members.push(status);
             }
         }
-        let consumers = self.consumer_names();
         for member in &mut members {
             member.keys.retain(|key| key.key != sweep::RANDOM);
-            if let Some(name) = member.consumer.parse::<usize>().ok().and_then(|place| consumers.get(place)) {
-                member.consumer.clone_from(name);
-            }
         }
         self.check_error_rates(&mut checks).await;
         Ok(VerifyReport { schema_version: SCHEMA_VERSION, checks: checks.0, members })

@@ -20,7 +20,7 @@ use crate::driver::effects::drain_verdict;
 use crate::driver::session::{Ended, Session};
 use crate::error::{EngineError, error_chain};
 use crate::journal::{Body, HumanAction};
-use crate::meaning::{is_emergency, old_and_new};
+use crate::meaning::{is_emergency, named_by};
 use crate::members::sweep;
 use crate::report::{Notice, Resumed, WaitReport};
 use crate::request::{Compromised, Lock, Patience, StoreLeak};
@@ -423,15 +423,10 @@ impl Session<'_> {
     pub(crate) fn leaked(&self, compromised: Compromised, store: StoreLeak) -> BTreeSet<KeyId> {
         let mut leaked = BTreeSet::new();
         if let Some(machine) = self.machine() {
-            let (old, new) = old_and_new(machine);
-            match compromised {
-                Compromised::Old => leaked.extend([old]),
-                Compromised::New => leaked.extend([new]),
-                Compromised::Both => leaked.extend([old, new]),
-            }
+            leaked.extend(named_by(compromised, machine));
             if store == StoreLeak::Possible {
                 leaked.extend(machine.stores.iter().flat_map(|store| store.accept.iter().copied()));
-                leaked.extend([old, new]);
+                leaked.extend(named_by(Compromised::Both, machine));
             }
         }
         if store == StoreLeak::Possible {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use keyroll_keyring::{KeyId, KeyState};
 use keyroll_rotation::{Millis, Stage};
 
-use crate::answers::preflight::Sighting;
+use crate::answers::sighting::Sighting;
 use crate::clock::{calendar, millis, spoken};
 use crate::engine::Engine;
 use crate::error::EngineError;

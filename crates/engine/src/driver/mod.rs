@@ -21,4 +21,5 @@ pub(crate) mod retry;
 pub(crate) mod roll;
 pub(crate) mod session;
 pub(crate) mod state;
+pub(crate) mod telling;
 pub(crate) mod window;

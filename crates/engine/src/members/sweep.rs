@@ -41,6 +41,8 @@ pub(crate) struct Inquiry<'a> {
     pub(crate) refused_replays: Option<&'a Gate>,
     /// How many members are asked at the same time.
     pub(crate) concurrency: usize,
+    /// Whose members are asked.
+    pub(crate) consumers: &'a [Consumer],
 }
 
 /// A run that began after `at` has read what the gate describes.
@@ -340,13 +342,14 @@ fn show(listed: Listed, testimony: Testimony, roster: &mut Roster, inquiry: &Inq
     }
     let mut observations = Vec::new();
     let mut status = Vec::new();
+    let consumer = inquiry.consumers.get(usize::from(listed.consumer));
     for (index, worker) in roster.enter(listed.consumer, &listed.member) {
         // A worker that is named and did not answer has shown nothing, whatever its siblings said.
         let answered =
             worker.as_ref().is_none_or(|name| testimony.workers.iter().any(|(answering, _)| answering == name));
         let claims = if answered { claims.clone() } else { Vec::new() };
         status.push(MemberStatus {
-            consumer: listed.consumer.to_string(),
+            consumer: consumer.map(|consumer| consumer.name.clone()).unwrap_or_default(),
             member: listed.member.id.0.clone(),
             worker,
             readiness: readiness(listed.member.state),
@@ -461,6 +464,7 @@ pub(crate) fn inquiry<'a>(
         rollout: None,
         refused_replays: Some(gate),
         concurrency: engine.assembly.policy.concurrency,
+        consumers: &engine.assembly.consumers,
     }
 }
 

@@ -6,10 +6,13 @@ use keyroll_rotation::gate::{Answer, GateName, Readiness};
 use keyroll_rotation::{Direction, Mode, RotationId, Stage};
 use serde::{Deserialize, Serialize};
 
-use crate::answers::drift::is_drift;
 use crate::journal::Why;
 use crate::outcome::ExitKind;
 use crate::world::lock::LockHolder;
+
+mod plan;
+
+pub use self::plan::{KeySessions, PlanDocument, PlannedStep};
 
 /// The version of every document that is printed as JSON.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -365,7 +368,7 @@ impl PreflightReport {
     pub fn exit(&self) -> ExitKind {
         match self.passed() {
             true => ExitKind::Done,
-            false if self.checks.iter().any(is_drift) => ExitKind::Drift,
+            false if self.checks.iter().any(Check::is_drift) => ExitKind::Drift,
             false => ExitKind::PreflightFailed,
         }
     }
@@ -386,6 +389,15 @@ pub struct Check {
     pub found: String,
     /// What to do, where something is to be done.
     pub fix: Option<String>,
+}
+
+impl Check {
+    /// The name of the check that says that a store is not as the record has it.
+    pub(crate) const RECORD: &str = "keys.record";
+
+    fn is_drift(&self) -> bool {
+        self.name == Self::RECORD
+    }
 }
 
 /// What came of a check.
