@@ -9,6 +9,7 @@
 pub mod front;
 mod http;
 pub mod lab;
+pub mod ports;
 pub mod procedures;
 pub mod replica;
 pub mod report;

@@ -1,21 +1,18 @@
 //! Where a run takes place: a folder of its own, free ports, the first keys, the command line of each replica, and the
 //! `keyroll.yaml` that an operator would write for it.
-//!
-//! The ports lie below the range from which the system takes the ports of outgoing connections. Otherwise a client that knocks at a
-//! replica which is being restarted could be given that very port, and so connect to itself.
 
 use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use keyroll_keyring::{Key, KeyId, Secret};
 use serde_json::json;
-use uuid::Uuid;
 
+use crate::ports::{Ports, PortsError};
 use crate::replica::{self, Args, KeysError, Mode};
 
 /// How an operator of a scene describes it to Keyroll.
@@ -36,7 +33,7 @@ pub struct Described<'a> {
 pub struct Scene {
     folder: tempfile::TempDir,
     mode: Mode,
-    ports: Vec<u16>,
+    ports: Ports,
     lifetime: Duration,
 }
 
@@ -56,7 +53,7 @@ impl Scene {
     pub fn prepare(options: SceneOptions) -> Result<(Self, Key), SceneError> {
         let folder = tempfile::Builder::new().prefix("keyroll-lab-").tempdir().map_err(SceneError::Folder)?;
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).map_err(SceneError::Folder)?;
-        let ports = free_ports(options.replicas)?;
+        let ports = Ports::claim(options.replicas)?;
         let scene = Self { folder, mode: options.mode, ports, lifetime: options.lifetime };
         fs::create_dir(scene.rows()).map_err(SceneError::Folder)?;
         let key = replica::generate(options.mode, KeyId(1))?;
@@ -145,13 +142,8 @@ pub enum SceneError {
     #[error("a folder for the lab can't be made; is there space in the temporary folder?")]
     Folder(#[source] io::Error),
     /// No ports.
-    #[error("not enough free ports on the loopback interface: {found} of {wanted}")]
-    Ports {
-        /// How many were found.
-        found: usize,
-        /// How many are needed.
-        wanted: u32,
-    },
+    #[error(transparent)]
+    Ports(#[from] PortsError),
     /// No keys.
     #[error("the lab has no keys")]
     Keys(#[from] KeysError),
@@ -193,27 +185,6 @@ pub fn keyroll_yaml(described: &Described<'_>, args: &Args, ports: &[u16]) -> St
     )
 }
 
-/// Ports on the loopback interface on which nothing listens, below those that the system gives to outgoing connections.
-pub fn free_ports(wanted: u32) -> Result<Vec<u16>, SceneError> {
-    let mut held = Vec::new();
-    for _ in 0..ATTEMPTS {
-        if held.len() >= wanted as usize {
-            break;
-        }
-        let (high, low) = Uuid::new_v4().as_u64_pair();
-        let offset = u16::try_from((high ^ low) % u64::from(PORTS_END - PORTS_BEGIN)).unwrap_or_default();
-        // Held until all are found, so that none is found twice.
-        held.extend(TcpListener::bind((Ipv4Addr::LOCALHOST, PORTS_BEGIN + offset)));
-    }
-    let ports: Vec<_> = held.iter().filter_map(|listener| Some(listener.local_addr().ok()?.port())).collect();
-    if ports.len() == wanted as usize { Ok(ports) } else { Err(SceneError::Ports { found: ports.len(), wanted }) }
-}
-
-const ATTEMPTS: u32 = 1000;
-const PORTS_BEGIN: u16 = 15_000;
-/// Linux hands out ports from 32768 on, the other systems from 49152 on.
-const PORTS_END: u16 = 32_000;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -226,10 +197,7 @@ mod tests {
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode(scene.folder()), 0o700);
         assert_eq!(mode(&scene.keys()), 0o600);
-        let mut ports = scene.addresses();
-        ports.sort();
-        ports.dedup();
-        assert_eq!(ports.len(), 3);
+        assert_eq!(scene.addresses().len(), 3);
         let folder = scene.folder().to_owned();
         drop(scene);
         assert!(!folder.exists());

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use keyroll_adapters::fleets::ProcessFleet;
 use keyroll_engine::config::{ConsumerKind, SessionKey};
+use keyroll_fleetlab::ports::Ports;
 use keyroll_fleetlab::replica::{Args, Mode};
-use keyroll_fleetlab::scene::{Described, free_ports, keyroll_yaml};
+use keyroll_fleetlab::scene::{Described, keyroll_yaml};
 use keyroll_keyring::{Encoding, Key, KeyId, Profile, Ring, Secret, ring_file};
 use libtest_mimic::Failed;
 use serde_json::Value;
@@ -50,7 +51,7 @@ impl Drop for Fleet {
 pub(crate) fn story(lab: &Lab<'_>) -> Result<(), Failed> {
     let first = new_key()?;
     write_ring(lab, &first)?;
-    let ports = free_ports(2)?;
+    let ports = Ports::claim(2)?;
     let yaml = configuration(lab, &ports);
     fs::write(lab.folder.join("keyroll.yaml"), &yaml)?;
     let _fleet = Fleet::start(lab)?;

@@ -7,8 +7,8 @@ use std::fs;
 use std::io::Read;
 use std::path::Path;
 
+use keyroll_fleetlab::ports::Ports;
 use keyroll_fleetlab::replica::Mode;
-use keyroll_fleetlab::scene::free_ports;
 use keyroll_keyring::{KeyId, Profile};
 use libtest_mimic::Failed;
 
@@ -24,7 +24,8 @@ pub(crate) fn story(lab: &Lab<'_>) -> Result<(), Failed> {
     fs::write(lab.folder.join("shop.env"), &env)?;
     fs::create_dir_all(lab.folder.join(SPIED))?;
     begin(&lab.folder)?;
-    fs::write(lab.folder.join("keyroll.yaml"), configuration(lab)?)?;
+    let ports = Ports::claim(1)?;
+    fs::write(lab.folder.join("keyroll.yaml"), configuration(lab, &ports)?)?;
     let _fleet = Fleet::start(lab)?;
 
     lab.keyroll(&["preflight"])?;
@@ -85,11 +86,10 @@ fn begin(folder: &Path) -> Result<(), Failed> {
     Ok(fs::write(folder.join(BOOT), now.to_string())?)
 }
 
-fn configuration(lab: &Lab<'_>) -> Result<String, Failed> {
+fn configuration(lab: &Lab<'_>, ports: &[u16]) -> Result<String, Failed> {
     // It seals its sessions with this one and has the other as a variable only.
     let key = lab.input("app-key", "thirty-two bytes of its own key.")?;
     let command = application(Mode::OneKey, key.into());
-    let ports = free_ports(1)?;
     let this = std::env::current_exe()?;
     let list = serde_json::json!([this, SPY, "list", lab.folder]);
     let reload = serde_json::json!([this, SPY, "reload", lab.folder, "{member}"]);

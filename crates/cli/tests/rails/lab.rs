@@ -7,8 +7,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use keyroll_fleetlab::front::Front;
+use keyroll_fleetlab::ports::Ports;
 use keyroll_fleetlab::report::Sessions;
-use keyroll_fleetlab::scene::free_ports;
 use keyroll_fleetlab::users::{Crowd, CrowdOptions};
 use keyroll_keyring::codec::{self, Mint};
 use keyroll_keyring::{Key, KeyId, Secret, UnixTime};
@@ -70,7 +70,7 @@ impl Scenario {
 /// A running fleet.
 pub(crate) struct Lab {
     dir: tempfile::TempDir,
-    ports: Vec<u16>,
+    ports: Ports,
     runtime: tokio::runtime::Runtime,
     front: Option<Front>,
     crowd: Option<Crowd>,
@@ -90,7 +90,7 @@ pub(crate) struct Session {
 impl Lab {
     fn start(name: &str) -> Result<Self, String> {
         let dir = tempfile::Builder::new().prefix("keyroll-rails-").tempdir().map_err(text)?;
-        let ports = free_ports(3).map_err(text)?;
+        let ports = Ports::claim(3).map_err(text)?;
         let first_key = random_key()?;
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().map_err(text)?;
@@ -262,7 +262,8 @@ impl Lab {
         let mut ended = 0;
         for session in sessions {
             let mut refusals = 0;
-            for port in self.ports.clone() {
+            for place in 0..self.ports.len() {
+                let port = self.ports[place];
                 let (status, body) = self.ask(port, session)?;
                 refusals += usize::from(status != 200 || !body.contains(&session.user));
             }
@@ -298,7 +299,8 @@ impl Lab {
 
     /// Every member accepts it.
     pub(crate) fn is_accepted(&mut self, session: &Session) -> Result<(), String> {
-        for port in self.ports.clone() {
+        for place in 0..self.ports.len() {
+            let port = self.ports[place];
             let (status, body) = self.ask(port, session)?;
             if status != 200 || !body.contains(&session.user) {
                 return Err(format!("the member on port {port} refused the session of {} ({status})", session.user));
@@ -309,7 +311,8 @@ impl Lab {
 
     /// Every member refuses it.
     pub(crate) fn is_refused(&mut self, session: &Session) -> Result<(), String> {
-        for port in self.ports.clone() {
+        for place in 0..self.ports.len() {
+            let port = self.ports[place];
             let (status, _) = self.ask(port, session)?;
             if status != 401 {
                 return Err(format!("the member on port {port} took the session of {} ({status})", session.user));
