@@ -500,6 +500,21 @@ async fn a_neighbour_s_edit_while_nobody_drives_stamps_the_drain_anew_and_an_unt
     assert_eq!(BTreeSet::from_iter(world.minting()).len(), 1);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_neighbour_s_edit_behind_the_last_look_of_a_command_is_heeded_by_the_next_one() {
+    let dir = folder();
+    let world = World::new(2);
+    let engine = world.meanwhile(dir.path(), "draining/before release lock", World::touch);
+    let request = RotateRequest { patience: Patience::For(Duration::from_secs(20)), ..RotateRequest::default() };
+    assert_eq!(engine.rotate(request).await.unwrap().stage, Some(Stage::Draining));
+    let t0 = || world.stamp()["open"]["machine"]["t0"].as_u64();
+    let first = t0().unwrap();
+    assert!(!journal(&dir).contains(r#""kind":"rebased""#), "it came behind the last look");
+    world.engine(dir.path()).complete(complete(Patience::For(Duration::from_secs(10)))).await.unwrap();
+    assert!(journal(&dir).contains(r#""kind":"rebased""#));
+    assert!(t0().unwrap() > first, "late, and safe");
+}
+
 /// Members that read an env file at every question, and a key of two parts.
 struct TwoParts {
     profile: Profile,

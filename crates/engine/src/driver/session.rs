@@ -329,10 +329,10 @@ impl<'e> Session<'e> {
         }
         // A write that is halted for is shown, and whatever comes of it is proven again.
         let shown = self.machine().is_some_and(Rotation::is_halted_by_foreign_write);
-        if self.touched == Touched::No || shown {
-            self.engine.remember_release(&self.views)?;
+        if shown {
+            self.touched = Touched::No;
         }
-        Ok(())
+        self.engine.remember_release(&self.views, &self.touched)
     }
 
     async fn give_back(&mut self) -> Result<(), EngineError> {
