@@ -439,8 +439,14 @@ impl Session<'_> {
         }
         if store == StoreLeak::Possible {
             leaked.extend(self.stamp.standby);
+            leaked.extend(self.escrowed());
         }
         leaked
+    }
+
+    /// The keys that wait in the stores' escrow, whichever rotation put them there.
+    pub(crate) fn escrowed(&self) -> BTreeSet<KeyId> {
+        self.views.iter().flat_map(|view| &view.document.escrow).map(|hidden| hidden.id).collect()
     }
 
     /// Whether a closed rotation is to be followed by one that leaves a candidate for the next.
