@@ -5,10 +5,14 @@ mod support;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
-use keyroll_engine::{CompleteRequest, Compromised, Engine, ExitKind, RotateRequest, Standby, StoreLeak};
+use keyroll_engine::{
+    CompleteRequest, Compromised, Engine, ExitKind, ReloadRequest, RotateRequest, Standby, StoreLeak, UnlockRequest,
+    Why,
+};
 use keyroll_rotation::{Mode, Stage};
-use support::{World, folder, revoke, until};
+use support::{FIRST_KEY, World, folder, revoke, until};
 
 /// An engine whose policy leaves a candidate for the next rotation.
 fn with_standby(world: &Arc<World>, dir: &Path) -> Engine {
@@ -62,4 +66,73 @@ async fn where_the_store_leaked_no_key_that_waits_in_it_is_spared() {
         assert_eq!(world.hidden(), (0, 0), "{under_way:?}: it is destroyed at once");
         engine().complete(CompleteRequest::default()).await.unwrap_err();
     }
+}
+
+async fn wait(span: u64) {
+    tokio::time::sleep(Duration::from_millis(span)).await;
+}
+
+/// Somebody on another machine.
+fn elsewhere(world: &Arc<World>, dir: &Path) -> Engine {
+    world.engine_of(world.assembly(), dir, "grace", "there")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_that_the_process_with_the_lock_never_hears_is_carried_out_by_whoever_asked() {
+    let (here, there) = (folder(), folder());
+    let world = World::new(2);
+    world.set_warm_up(Duration::from_secs(10));
+    wait(20_000).await;
+    // It reloads one member and drives nothing.
+    let engine = world.engine(here.path());
+    let reloading =
+        tokio::spawn(async move { engine.reload(ReloadRequest::Member("web-0".into()), Why::default()).await });
+    wait(3_000).await;
+    assert_eq!(world.stamp()["lock"]["operation"], "reload");
+    let outcome = elsewhere(&world, there.path()).revoke(revoke(Mode::HardCutover, Compromised::Old)).await.unwrap();
+    assert_eq!(reloading.await.unwrap().unwrap().exit, ExitKind::Done);
+    assert!(outcome.exit == ExitKind::Done && outcome.summary.contains("k1 is dead"), "{outcome:?}");
+    assert!(!world.accepted_somewhere(FIRST_KEY.as_bytes()));
+    assert_eq!(world.stamp()["requests"], serde_json::json!([]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_is_taken_up_by_the_process_that_drives_before_it_is_called_so() {
+    let (here, there) = (folder(), folder());
+    let world = World::new(2);
+    let engine = world.engine(here.path());
+    let driving = tokio::spawn(async move { engine.rotate(RotateRequest::default()).await });
+    wait(30_000).await;
+    assert_eq!(world.stamp()["open"]["machine"]["stage"], "draining");
+    let outcome = elsewhere(&world, there.path()).revoke(revoke(Mode::HardCutover, Compromised::Old)).await.unwrap();
+    assert!(outcome.exit == ExitKind::Done && outcome.summary.contains("has taken it up"), "{outcome:?}");
+    assert!(!world.stamp()["open"]["revoked"].is_null());
+    let outcome = driving.await.unwrap().unwrap();
+    assert!(outcome.exit == ExitKind::Done && outcome.summary.contains("k1 is dead"), "{outcome:?}");
+    assert!(!world.accepted_somewhere(FIRST_KEY.as_bytes()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_left_for_a_dead_process_of_another_machine_is_not_called_done() {
+    let (here, there) = (folder(), folder());
+    let world = World::new(2);
+    world.engine(here.path()).rotate(until(Stage::Accepting)).await.unwrap();
+    let id = world.stamp()["open"]["id"].as_str().unwrap().to_owned();
+    world.edit_stamp(|stamp| {
+        stamp["lock"] = serde_json::json!({
+            "holder": "ada", "host": "gone", "bootId": "x", "pid": 1, "pidStart": 1, "operation": "rotate",
+            "since": "2026-11-21T00:00:00Z", "rotation": id, "epoch": stamp["epoch"],
+        });
+    });
+    let ask = || async { elsewhere(&world, there.path()).revoke(revoke(Mode::HardCutover, Compromised::Old)).await };
+    let outcome = ask().await.unwrap();
+    assert_eq!(outcome.exit, ExitKind::Locked, "{outcome:?}");
+    assert!(outcome.summary.starts_with("nothing was revoked yet"), "{outcome:?}");
+    assert_eq!(outcome.next.as_deref(), Some(format!("keyroll unlock --id {id}").as_str()));
+    assert!(world.accepted_somewhere(FIRST_KEY.as_bytes()));
+    let unlock = UnlockRequest { id: keyroll_rotation::RotationId(id), why: Why::default() };
+    elsewhere(&world, there.path()).unlock(unlock).await.unwrap();
+    let outcome = ask().await.unwrap();
+    assert!(outcome.exit == ExitKind::Done && outcome.summary.contains("k1 is dead"), "{outcome:?}");
+    assert!(!world.accepted_somewhere(FIRST_KEY.as_bytes()));
 }
