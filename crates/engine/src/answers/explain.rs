@@ -5,10 +5,12 @@ use keyroll_rotation::gate::{Ability, Answer, GateName, Readiness, Unproven};
 use keyroll_rotation::{Event, Halt, Mode, Naysayer, Revocation, Rotation, Wait};
 
 use crate::clock::{calendar, spoken};
+use crate::driver::foreign::is_over_for;
 use crate::driver::session::Session;
 use crate::meaning::{can, copy_of, cut_through, old_and_new, replaces};
 use crate::report::{NaysayerReport, UnprovenMember, WaitReport, Who};
 use crate::world::Materials;
+use crate::world::stamp::Ledger;
 
 impl Session<'_> {
     /// The machine's answer with the names of members.
@@ -26,7 +28,7 @@ impl Session<'_> {
     }
 
     fn names<'a>(&'a self, consumers: &'a [String], stores: &'a [String]) -> Names<'a> {
-        Names { roster: &self.roster, consumers, stores, materials: &self.materials }
+        Names { roster: &self.roster, consumers, stores, materials: &self.materials, ledger: &self.stamp.ledger }
     }
 
     pub(crate) fn unproven_members(&self, unproven: &[Unproven]) -> Vec<UnprovenMember> {
@@ -43,6 +45,7 @@ pub(crate) struct Names<'a> {
     pub(crate) stores: &'a [String],
     /// The keys whose bytes are at hand.
     pub(crate) materials: &'a Materials,
+    pub(crate) ledger: &'a Ledger,
 }
 
 impl Names<'_> {
@@ -99,6 +102,10 @@ impl Names<'_> {
                     true => {
                         "; `keyroll resume --adopt-foreign-write` goes on from what is there, and is the safe way if \
                          processes have read it already"
+                    }
+                    false if is_over_for(machine, std::slice::from_ref(found), self.ledger, self.materials) => {
+                        "; `keyroll resume --adopt-foreign-write` ends this closed rotation and takes what is there for what the \
+                         store holds from now on"
                     }
                     false => "",
                 };

@@ -3,6 +3,7 @@
 //! What a person decides about is what that person was shown. So the stamp remembers which keys were shown, and where others
 //! stand there when the decision comes, it is not carried out: it is shown again.
 
+use keyroll_keyring::{KeyId, KeyState};
 use keyroll_rotation::{Event, Halt, Millis, Revocation, Rotation, Stage, Step, WorldConfiguration};
 
 use crate::driver::commit::{Change, Owned};
@@ -14,8 +15,8 @@ use crate::driver::state::SinceRelease;
 use crate::error::{EngineError, error_chain};
 use crate::journal::{Body, HumanAction, Why};
 use crate::meaning::{copy_of, cut_through, replaces};
-use crate::world;
-use crate::world::stamp::Asked;
+use crate::world::stamp::{Asked, Ledger};
+use crate::world::{self, Materials};
 
 /// Whether a foreign write that is in a store was shown before this command began.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -253,6 +254,10 @@ impl Session<'_> {
             return self.drift();
         }
         let found: Vec<_> = (0..self.views.len()).map(|place| self.fields(place)).collect();
+        let known: Vec<_> = found.iter().map(|found| found.configuration().cloned()).collect();
+        if is_over_for(&machine, &known, &self.stamp.ledger, &self.materials) {
+            return self.end_in_sight(&known, why).await;
+        }
         let stores =
             found.iter().map(|found| found.configuration().cloned()).collect::<Option<Vec<_>>>().ok_or_else(|| {
                 EngineError::RefusedBecause {
@@ -286,6 +291,33 @@ impl Session<'_> {
         )))
     }
 
+    /// A closed rotation ends, and what somebody else wrote is what the stores hold from now on. The key in escrow stays there until
+    /// its time, like that of every rotation that is over.
+    async fn end_in_sight(&mut self, known: &[Option<WorldConfiguration>], why: Why) -> Result<Stop, EngineError> {
+        let Some(machine) = self.machine().cloned() else { return Err(self.engine.nothing_open("resume")) };
+        let action = HumanAction::Override {
+            name: "--adopt-foreign-write".into(),
+            gives_up: "the rotation in escrow, and the way back onto its old key".into(),
+        };
+        self.note(Body::Human { action, why })?;
+        let accepted = |id: KeyId| known.iter().flatten().any(|store| store.accept.contains(&id));
+        for gone in machine.stores.iter().flat_map(|store| &store.accept).filter(|id| !accepted(**id)) {
+            self.stamp.ledger.set_state(*gone, KeyState::Deactivated);
+        }
+        for store in known.iter().flatten() {
+            self.stamp.ledger.set_state(store.active, KeyState::Active);
+        }
+        self.stamp.open = None;
+        self.note_state()?;
+        self.commit_stamp().await?;
+        self.publish(None)?;
+        Ok(Stop::Decided(
+            "the closed rotation is over, and what somebody else wrote is what the store holds from now on; `keyroll verify` says \
+             who has it, and the next `keyroll rotate` begins from it"
+                .to_owned(),
+        ))
+    }
+
     /// What stands still for a foreign write goes on by a named decision only, and what does not stand still just goes on.
     pub(crate) fn can_resume(&self) -> Result<(), EngineError> {
         match self.machine().and_then(|machine| machine.halt.as_ref()) {
@@ -309,6 +341,23 @@ impl Session<'_> {
             }),
         }
     }
+}
+
+/// Whether a closed rotation is over by what somebody else wrote: it can't go on from that, and it holds no key that must not
+/// return. Without this nobody could rotate such a key again but by ending every session.
+pub(crate) fn is_over_for(
+    machine: &Rotation,
+    found: &[Option<WorldConfiguration>],
+    ledger: &Ledger,
+    materials: &Materials,
+) -> bool {
+    if machine.stage != Stage::Escrow || found.iter().flatten().any(|store| ledger.returned(store).is_some()) {
+        return false;
+    }
+    let both = [machine.outgoing, machine.incoming].iter().all(|id| materials.get(*id).is_some());
+    let at = machine.written_at.unwrap_or_default();
+    let goes_on = |stores| machine.apply(&Event::ForeignWriteAdopted { stores, at }).is_ok();
+    !both || !found.iter().cloned().collect::<Option<Vec<_>>>().is_some_and(goes_on)
 }
 
 /// What the end of a foreign write leads to, in the words of whoever decided it.
