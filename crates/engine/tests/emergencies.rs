@@ -12,7 +12,7 @@ use keyroll_engine::{
     Why,
 };
 use keyroll_rotation::{Mode, Stage};
-use support::{FIRST_KEY, World, folder, revoke, until};
+use support::{FIRST_KEY, Fate, Killed, Listening, World, fate, folder, revoke, until};
 
 /// An engine whose policy leaves a candidate for the next rotation.
 fn with_standby(world: &Arc<World>, dir: &Path) -> Engine {
@@ -135,4 +135,25 @@ async fn a_revocation_left_for_a_dead_process_of_another_machine_is_not_called_d
     let outcome = ask().await.unwrap();
     assert!(outcome.exit == ExitKind::Done && outcome.summary.contains("k1 is dead"), "{outcome:?}");
     assert!(!world.accepted_somewhere(FIRST_KEY.as_bytes()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_that_died_behind_its_end_says_that_it_was_done_and_that_another_leak_is_another_one() {
+    let dir = folder();
+    let world = World::new(2);
+    let ask = || revoke(Mode::HardCutover, Compromised::Old);
+    let engine = world.meanwhile(dir.path(), "-/before release lock", |_| std::panic::panic_any(Killed("end".into())));
+    assert!(matches!(fate(async move { engine.revoke(ask()).await }).await, Fate::Killed(_)));
+    let day = world.stamp()["last"]["closedAt"].as_str().unwrap()[..10].to_owned();
+    wait(3 * 24 * 3_600_000).await;
+    let listening = Arc::new(Listening::default());
+    let engine = world.engine(dir.path()).with_observer(Arc::clone(&listening) as Arc<dyn keyroll_engine::Observer>);
+    let outcome = engine.revoke(ask()).await.unwrap();
+    assert_eq!((outcome.exit, world.candidates()), (ExitKind::Done, 1), "it is the same one: {outcome:?}");
+    assert!(outcome.summary.contains("k2 is in use"), "{outcome:?}");
+    assert!(outcome.announcement.as_ref().unwrap().starts_with(&format!("On {day}")), "it was then: {outcome:?}");
+    let said = listening.0.lock().unwrap().join("\n");
+    assert!(said.contains("had been carried out") && said.contains("ask once more"), "{said}");
+    let outcome = world.engine(dir.path()).revoke(ask()).await.unwrap();
+    assert!(outcome.summary.contains("k2 is dead") && outcome.summary.contains("k3 is in use"), "{outcome:?}");
 }

@@ -6,12 +6,12 @@
 use keyroll_adapters::stores::StoreError;
 use keyroll_rotation::{Direction, Event, Mode, Stage};
 
-use crate::clock::{calendar, millis};
+use crate::clock::{calendar, millis, spoken};
 use crate::driver::conclusion::Expected;
 use crate::driver::drive::{Goal, Stop};
 use crate::driver::heard::Heard;
 use crate::driver::leftovers::{any_due, still_kept};
-use crate::driver::session::{COMPLETE, REVOKE, ROLLBACK, ROTATE, Session, Taken};
+use crate::driver::session::{COMPLETE, Ended, REVOKE, ROLLBACK, ROTATE, Session, Taken};
 use crate::driver::window::Admission;
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -459,7 +459,19 @@ impl Session<'_> {
             self.look_and_compare().await?;
             self.doom_foreign_write(&asked, &request.why).await?;
             self.ask_now(asked, &request.why).await?;
-        } else if !self.stamp.carried_out_by(self.dead.as_ref(), &asked) {
+        } else if self.stamp.carried_out_by(self.dead.as_ref(), &asked) {
+            // It died before it could say so. Whoever means another leak has to hear that this was not it.
+            let active = self.fields(0).configuration().map(|configuration| configuration.active);
+            if let (Some(active), Some(last)) = (active, &self.stamp.last) {
+                let at = last.closed_at;
+                self.ended = Some(Ended { mode: request.mode, active, at });
+                self.caution(format!(
+                    "this revocation had been carried out when its process died, at {}; if the key that is in use since then has leaked \
+                     too, ask once more",
+                    spoken(at)
+                ));
+            }
+        } else {
             self.open_rotation(request.mode, &request.why, Some(request)).await?;
             let compromised = self.machine().map(|machine| machine.compromised.clone()).unwrap_or_default();
             let marks = compromised.iter().map(|id| self.mark(*id)).collect();

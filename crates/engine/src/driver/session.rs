@@ -101,6 +101,8 @@ pub(crate) enum Telling {
 pub(crate) struct Ended {
     pub(crate) mode: Mode,
     pub(crate) active: KeyId,
+    /// When it was closed.
+    pub(crate) at: jiff::Timestamp,
 }
 
 /// What is done about a holder that may be alive.
