@@ -337,6 +337,62 @@ async fn an_emergency_reloads_with_the_surge_and_a_hard_cutover_everybody() {
     }
 }
 
+/// Members that take their time to answer, and when each of them was reloaded.
+struct Hanging {
+    inner: Arc<dyn Witness>,
+    fleet: Arc<dyn Fleet>,
+    reloaded: Mutex<Vec<tokio::time::Instant>>,
+}
+
+#[async_trait]
+impl Witness for Hanging {
+    fn describe(&self) -> WitnessDescription {
+        self.inner.describe()
+    }
+
+    async fn ask(&self, member: &Member, question: &Question<'_>) -> Testimony {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        self.inner.ask(member, question).await
+    }
+}
+
+#[async_trait]
+impl Fleet for Hanging {
+    fn describe(&self) -> FleetDescription {
+        self.fleet.describe()
+    }
+
+    async fn members(&self) -> Result<Vec<Member>, FleetError> {
+        self.fleet.members().await
+    }
+
+    async fn reload(&self, request: &ReloadRequest) -> Result<ReloadOutcome, FleetError> {
+        self.reloaded.lock().unwrap().push(tokio::time::Instant::now());
+        self.fleet.reload(request).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hard_cutover_reloads_everybody_before_slow_members_have_answered_in_turn() {
+    let dir = folder();
+    let world = World::new(12);
+    world.forgive();
+    let mut assembly = world.assembly();
+    let hanging = Arc::new(Hanging {
+        inner: Arc::clone(&assembly.witnesses[0]),
+        fleet: Arc::clone(&assembly.consumers[0].fleet),
+        reloaded: Mutex::default(),
+    });
+    assembly.witnesses = vec![Arc::clone(&hanging) as Arc<dyn Witness>];
+    assembly.consumers[0].fleet = Arc::clone(&hanging) as Arc<dyn Fleet>;
+    let began = tokio::time::Instant::now();
+    let engine = world.engine_of(assembly, dir.path(), "ada", "here");
+    assert_eq!(engine.revoke(revoke(Mode::HardCutover)).await.unwrap().exit, ExitKind::Done);
+    let reloaded = hanging.reloaded.lock().unwrap().clone();
+    let last = reloaded[..12].iter().max().unwrap().duration_since(began);
+    assert!(last < Duration::from_secs(10), "a leaked key was accepted for {last:?}");
+}
+
 /// A fleet that keeps what its members print.
 struct Printing {
     fleet: Arc<dyn Fleet>,
