@@ -5,7 +5,7 @@ use keyroll_rotation::gate::{Ability, Answer, GateName, Readiness, Unproven};
 use keyroll_rotation::{Event, Halt, Mode, Naysayer, Revocation, Rotation, Wait};
 
 use crate::clock::{calendar, spoken};
-use crate::driver::foreign::is_over_for;
+use crate::driver::foreign::{is_over_for, leaked_words, must_not_return};
 use crate::driver::session::Session;
 use crate::meaning::{can, copy_of, cut_through, old_and_new, replaces};
 use crate::report::{NaysayerReport, UnprovenMember, WaitReport, Who};
@@ -77,6 +77,9 @@ impl Names<'_> {
             Halt::Paused => format!("it is paused: `keyroll resume`{back}"),
             Halt::ForeignWrite { store, expected, found } => {
                 let what = crate::answers::status::halt_words(halt, self.stores);
+                if let Some(leaked) = must_not_return(machine, expected, self.ledger) {
+                    return format!("{what}. Find out who wrote it. {}", leaked_words(leaked));
+                }
                 let lost: Vec<_> = expected.accept.iter().filter(|id| self.materials.get(**id).is_none()).collect();
                 let overwrite = match lost.first() {
                     None => {

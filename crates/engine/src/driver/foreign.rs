@@ -198,7 +198,11 @@ impl Session<'_> {
         }
         let profile = self.engine.assembly.profile.clone();
         for expected in &machine.stores {
-            // What can't be written is refused before it is decided.
+            // What can't be written is refused before it is decided, and so is what must not be.
+            if let Some(leaked) = must_not_return(&machine, expected, &self.stamp.ledger) {
+                let decision = format!("{}; nothing was changed", leaked_words(leaked));
+                return Err(EngineError::HumanMustDecide { decision });
+            }
             world::render(&profile, &self.materials, expected)?;
         }
         let action = HumanAction::Override {
@@ -341,6 +345,20 @@ impl Session<'_> {
             }),
         }
     }
+}
+
+/// A key that a store should hold by the record, and that must not come back into it: it leaked, or was destroyed.
+pub(crate) fn must_not_return(machine: &Rotation, expected: &WorldConfiguration, ledger: &Ledger) -> Option<KeyId> {
+    let ended = ledger.ended();
+    expected.accept.iter().copied().find(|id| machine.compromised.contains(id) || ended.contains(id))
+}
+
+/// What there is to do where that is so.
+pub(crate) fn leaked_words(id: KeyId) -> String {
+    format!(
+        "{id} has leaked and must not return, so it is not written over what stands there; `keyroll revoke --mode hard-cutover` \
+         replaces all of it"
+    )
 }
 
 /// Whether a closed rotation is over by what somebody else wrote: it can't go on from that, and it holds no key that must not
