@@ -10,7 +10,8 @@ use keyroll_rotation::plan::ClientImpact;
 use keyroll_rotation::{Direction, Event, Halt, Millis, Mode, Revocation, Rotation, Stage, Step, WorldConfiguration};
 
 use crate::request::Compromised;
-use crate::world;
+use crate::world::stamp::Ledger;
+use crate::world::{self, Materials};
 
 /// The keys that a person means by "old" and "new".
 pub(crate) fn old_and_new(machine: &Rotation) -> (KeyId, KeyId) {
@@ -159,4 +160,35 @@ pub(crate) fn halt_words(halt: &Halt, stores: &[String]) -> String {
         Halt::LaggardsRemain => "members stayed unproven after every allowed reload".into(),
         _ => "for a reason that this release does not know".into(),
     }
+}
+
+/// A key that a store should hold by the record, and that must not come back into it: it leaked, or was destroyed.
+pub(crate) fn must_not_return(machine: &Rotation, expected: &WorldConfiguration, ledger: &Ledger) -> Option<KeyId> {
+    let ended = ledger.ended();
+    expected.accept.iter().copied().find(|id| machine.compromised.contains(id) || ended.contains(id))
+}
+
+/// What there is to do where that is so.
+pub(crate) fn leaked_words(id: KeyId) -> String {
+    format!(
+        "{id} has leaked and must not return, so it is not written over what stands there; `keyroll revoke --mode hard-cutover` \
+         replaces all of it"
+    )
+}
+
+/// Whether a closed rotation is over by what somebody else wrote: it can't go on from that, and it holds no key that must not
+/// return. Without this nobody could rotate such a key again but by ending every session.
+pub(crate) fn is_over_for(
+    machine: &Rotation,
+    found: &[Option<WorldConfiguration>],
+    ledger: &Ledger,
+    materials: &Materials,
+) -> bool {
+    if machine.stage != Stage::Escrow || found.iter().flatten().any(|store| ledger.returned(store).is_some()) {
+        return false;
+    }
+    let both = [machine.outgoing, machine.incoming].iter().all(|id| materials.get(*id).is_some());
+    let at = machine.written_at.unwrap_or_default();
+    let goes_on = |stores| machine.apply(&Event::ForeignWriteAdopted { stores, at }).is_ok();
+    !both || !found.iter().cloned().collect::<Option<Vec<_>>>().is_some_and(goes_on)
 }

@@ -125,6 +125,13 @@ pub struct RevokeRequest {
     pub why: Why,
 }
 
+impl RevokeRequest {
+    /// Whether what is named as leaked may be the standby candidate too, so that it must not take the leaked key's place.
+    pub(crate) fn spares_no_candidate(&self) -> bool {
+        self.compromised == Compromised::Both || self.store == StoreLeak::Possible
+    }
+}
+
 /// Which key is in other hands.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -156,3 +156,31 @@ async fn an_adoption_leads_into_a_rotation_that_comes_to_its_end_or_is_not_offer
     assert_eq!(world.stamp()["open"]["machine"], stamp, "nothing was adopted");
     assert!(!journal(&dir).contains("adopt-foreign-write"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_leaked_key_is_not_written_back_over_what_somebody_else_wrote() {
+    for mode in [Mode::Accelerated, Mode::HardCutover] {
+        let dir = folder();
+        let world = World::new(2);
+        let point = match mode {
+            // It is still the one that mints, and nobody else is to accept it again.
+            Mode::Accelerated => "accepting/before reload a member",
+            _ => {
+                world.engine(dir.path()).rotate(until(Stage::Promoting)).await.unwrap();
+                "cutting-over/before write store 0"
+            }
+        };
+        let engine = world.meanwhile(dir.path(), point, overwrite_all);
+        let outcome = engine.revoke(revoke(mode, Compromised::Old)).await.unwrap();
+        assert_eq!(outcome.exit, ExitKind::Drift, "{mode:?}: {outcome:?}");
+        let said = outcome.wait.unwrap().naysayers[0].text.clone();
+        assert!(!said.contains("--overwrite-foreign-write") && said.contains("revoke --mode hard-cutover"), "{said}");
+        let error = world.engine(dir.path()).overwrite_foreign_write(Why::default()).await.unwrap_err();
+        assert!(error.to_string().contains("k1 has leaked and must not return"), "{mode:?}: {error}");
+        assert_eq!(world.field("SECRET_KEY_BASE").unwrap(), strange().as_bytes(), "{mode:?}");
+        assert_eq!(world.field("SECRET_KEY_BASE_ACCEPT"), None, "{mode:?}");
+        let outcome = world.engine(dir.path()).revoke(revoke(Mode::HardCutover, Compromised::Old)).await.unwrap();
+        assert_eq!(outcome.exit, ExitKind::Done, "{mode:?}: {outcome:?}");
+        assert!(!world.accepted_somewhere(FIRST_KEY.as_bytes()), "{mode:?}");
+    }
+}

@@ -337,6 +337,62 @@ async fn an_emergency_reloads_with_the_surge_and_a_hard_cutover_everybody() {
     }
 }
 
+/// Members that take their time to answer, and when each of them was reloaded.
+struct Hanging {
+    inner: Arc<dyn Witness>,
+    fleet: Arc<dyn Fleet>,
+    reloaded: Mutex<Vec<tokio::time::Instant>>,
+}
+
+#[async_trait]
+impl Witness for Hanging {
+    fn describe(&self) -> WitnessDescription {
+        self.inner.describe()
+    }
+
+    async fn ask(&self, member: &Member, question: &Question<'_>) -> Testimony {
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        self.inner.ask(member, question).await
+    }
+}
+
+#[async_trait]
+impl Fleet for Hanging {
+    fn describe(&self) -> FleetDescription {
+        self.fleet.describe()
+    }
+
+    async fn members(&self) -> Result<Vec<Member>, FleetError> {
+        self.fleet.members().await
+    }
+
+    async fn reload(&self, request: &ReloadRequest) -> Result<ReloadOutcome, FleetError> {
+        self.reloaded.lock().unwrap().push(tokio::time::Instant::now());
+        self.fleet.reload(request).await
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hard_cutover_reloads_everybody_before_slow_members_have_answered_in_turn() {
+    let dir = folder();
+    let world = World::new(12);
+    world.forgive();
+    let mut assembly = world.assembly();
+    let hanging = Arc::new(Hanging {
+        inner: Arc::clone(&assembly.witnesses[0]),
+        fleet: Arc::clone(&assembly.consumers[0].fleet),
+        reloaded: Mutex::default(),
+    });
+    assembly.witnesses = vec![Arc::clone(&hanging) as Arc<dyn Witness>];
+    assembly.consumers[0].fleet = Arc::clone(&hanging) as Arc<dyn Fleet>;
+    let began = tokio::time::Instant::now();
+    let engine = world.engine_of(assembly, dir.path(), "ada", "here");
+    assert_eq!(engine.revoke(revoke(Mode::HardCutover)).await.unwrap().exit, ExitKind::Done);
+    let reloaded = hanging.reloaded.lock().unwrap().clone();
+    let last = reloaded[..12].iter().max().unwrap().duration_since(began);
+    assert!(last < Duration::from_secs(10), "a leaked key was accepted for {last:?}");
+}
+
 /// A fleet that keeps what its members print.
 struct Printing {
     fleet: Arc<dyn Fleet>,
@@ -498,6 +554,21 @@ async fn a_neighbour_s_edit_while_nobody_drives_stamps_the_drain_anew_and_an_unt
     assert_eq!(world.engine(dir.path()).complete(complete(Patience::Forever)).await.unwrap().exit, ExitKind::Done);
     assert_eq!(world.lost(), Vec::<String>::new());
     assert_eq!(BTreeSet::from_iter(world.minting()).len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_neighbour_s_edit_behind_the_last_look_of_a_command_is_heeded_by_the_next_one() {
+    let dir = folder();
+    let world = World::new(2);
+    let engine = world.meanwhile(dir.path(), "draining/before release lock", World::touch);
+    let request = RotateRequest { patience: Patience::For(Duration::from_secs(20)), ..RotateRequest::default() };
+    assert_eq!(engine.rotate(request).await.unwrap().stage, Some(Stage::Draining));
+    let t0 = || world.stamp()["open"]["machine"]["t0"].as_u64();
+    let first = t0().unwrap();
+    assert!(!journal(&dir).contains(r#""kind":"rebased""#), "it came behind the last look");
+    world.engine(dir.path()).complete(complete(Patience::For(Duration::from_secs(10)))).await.unwrap();
+    assert!(journal(&dir).contains(r#""kind":"rebased""#));
+    assert!(t0().unwrap() > first, "late, and safe");
 }
 
 /// Members that read an env file at every question, and a key of two parts.

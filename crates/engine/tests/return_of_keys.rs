@@ -196,6 +196,53 @@ async fn what_was_put_right_by_hand_in_escrow_is_proven_again_before_anything_el
     assert_ne!(world.stamp()["open"]["id"], open);
 }
 
+/// A strong key that nobody here has seen.
+const STRANGE: &str = "5f1d7a0c93e84b26af5d3c7719e2b8046c0de91f83a75b42d6907e31cf58a2b4907b3e6d2f81c5a40e96d7b3281fc5a49d0e7b63f2c8154aae0d96b7c1f38254";
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_wrote_in_escrow_and_nobody_can_undo_is_what_the_next_rotation_begins_from() {
+    for written in [FIRST_KEY, STRANGE] {
+        let dir = folder();
+        let world = World::new(2);
+        let engine = || world.engine(dir.path());
+        engine().rotate(RotateRequest::default()).await.unwrap();
+        put_back(&world, &[("SECRET_KEY_BASE", Some(written))]);
+        // It is shown before anybody can decide about it, and the decision is offered.
+        let error = engine().adopt_foreign_write(Why::default()).await;
+        assert_eq!(error.unwrap().exit, ExitKind::Drift);
+        let shown = engine().rotate(RotateRequest::default()).await.unwrap();
+        let said = shown.wait.unwrap().naysayers[0].text.clone();
+        assert!(said.contains("--adopt-foreign-write` ends this closed rotation"), "{said}");
+        let explained = engine().explain().await.unwrap().unwrap();
+        assert!(explained.naysayers[0].text.contains("ends this closed rotation"), "{explained:?}");
+        let outcome = engine().adopt_foreign_write(Why::default()).await.unwrap();
+        assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
+        assert_eq!(world.hidden(), (0, 1), "the key in escrow stays until its time");
+        assert!(engine().verify().await.unwrap().passed());
+        let outcome = engine().rotate(RotateRequest::default()).await.unwrap();
+        assert_eq!((outcome.exit, outcome.stage), (ExitKind::Done, Some(Stage::Escrow)), "{outcome:?}");
+        assert_eq!(world.lost(), Vec::<String>::new(), "nobody who logged in since is logged out");
+        wait(3_600_000).await;
+        engine().complete(CompleteRequest::default()).await.unwrap();
+        assert_eq!(world.hidden(), (0, 0));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_must_not_return_is_not_taken_for_what_the_store_holds() {
+    let dir = folder();
+    let world = World::new(2);
+    let engine = || world.engine(dir.path());
+    end(&world, dir.path(), End::Compromised).await;
+    engine().rotate(RotateRequest::default()).await.unwrap();
+    put_back(&world, &[("SECRET_KEY_BASE", Some(FIRST_KEY))]);
+    let shown = engine().rotate(RotateRequest::default()).await.unwrap();
+    let said = shown.wait.unwrap().naysayers[0].text.clone();
+    assert!(!said.contains("--adopt-foreign-write"), "{said}");
+    engine().adopt_foreign_write(Why::default()).await.unwrap_err();
+    assert_eq!(world.stamp()["open"]["machine"]["stage"], "escrow");
+}
+
 #[tokio::test(start_paused = true)]
 async fn an_emergency_does_not_wait_for_a_foreign_write_in_escrow_and_it_is_recorded_all_the_same() {
     let dir = folder();

@@ -81,7 +81,7 @@ impl<S: Syntax> Paired<S> {
             swap: self.swap_strength(),
             hidden: format!(
                 "`{hidden}`, with the mode, owner and access list of the file beside it: a candidate until it is \
-                 promoted or given up, an escrowed key until the date on which it is to be destroyed; then it is gone \
+                 promoted or given up, copies of the keys in use until the rotation is closed, an escrowed key until the date on which it is to be destroyed; then it is gone \
                  from the folder (its blocks are freed, not overwritten)"
             ),
         }

@@ -152,7 +152,7 @@ fn staying(stamp: &StampBody, request: &RevokeRequest) -> Option<KeyId> {
                 Compromised::Both => None,
             }
         }
-        None => stamp.standby,
+        None => stamp.standby.filter(|_| !request.spares_no_candidate()),
     }
 }
 

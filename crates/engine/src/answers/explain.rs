@@ -5,9 +5,12 @@ use keyroll_rotation::gate::{Ability, Answer, GateName, Readiness, Unproven};
 use keyroll_rotation::{Event, Halt, Mode, Naysayer, Revocation, Rotation, Wait};
 
 use crate::clock::{calendar, spoken};
-use crate::meaning::{can, copy_of, cut_through, halt_words, old_and_new, replaces};
+use crate::meaning::{
+    can, copy_of, cut_through, halt_words, is_over_for, leaked_words, must_not_return, old_and_new, replaces,
+};
 use crate::report::{NaysayerReport, UnprovenMember, WaitReport, Who};
 use crate::world::Materials;
+use crate::world::stamp::Ledger;
 
 /// Who has which index and place.
 pub(crate) struct Names<'a> {
@@ -16,6 +19,7 @@ pub(crate) struct Names<'a> {
     pub(crate) stores: &'a [String],
     /// The keys whose bytes are at hand.
     pub(crate) materials: &'a Materials,
+    pub(crate) ledger: &'a Ledger,
 }
 
 impl Names<'_> {
@@ -47,6 +51,9 @@ impl Names<'_> {
             Halt::Paused => format!("it is paused: `keyroll resume`{back}"),
             Halt::ForeignWrite { store, expected, found } => {
                 let what = halt_words(halt, self.stores);
+                if let Some(leaked) = must_not_return(machine, expected, self.ledger) {
+                    return format!("{what}. Find out who wrote it. {}", leaked_words(leaked));
+                }
                 let lost: Vec<_> = expected.accept.iter().filter(|id| self.materials.get(**id).is_none()).collect();
                 let overwrite = match lost.first() {
                     None => {
@@ -72,6 +79,10 @@ impl Names<'_> {
                     true => {
                         "; `keyroll resume --adopt-foreign-write` goes on from what is there, and is the safe way if \
                          processes have read it already"
+                    }
+                    false if is_over_for(machine, std::slice::from_ref(found), self.ledger, self.materials) => {
+                        "; `keyroll resume --adopt-foreign-write` ends this closed rotation and takes what is there for what the \
+                         store holds from now on"
                     }
                     false => "",
                 };

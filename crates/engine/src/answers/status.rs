@@ -81,7 +81,13 @@ impl Engine {
         let roster = self.load_roster()?;
         let (consumers, stores) = (self.consumer_names(), self.locations());
         let materials = self.sight(Some(stamp.clone()), views).materials;
-        let names = Names { roster: &roster, consumers: &consumers, stores: &stores, materials: &materials };
+        let names = Names {
+            roster: &roster,
+            consumers: &consumers,
+            stores: &stores,
+            materials: &materials,
+            ledger: &stamp.ledger,
+        };
         Ok(Some(names.report(&open.machine.why(now), Some(&open.machine))))
     }
 

@@ -195,7 +195,7 @@ impl Session<'_> {
     fn announcement(&self) -> Option<String> {
         let ended = self.ended.filter(|ended| is_emergency(ended.mode))?;
         let name = &self.engine.assembly.name;
-        let at = calendar(millis(self.engine.clock.now())).strftime("%Y-%m-%d at %H:%M UTC");
+        let at = ended.at.strftime("%Y-%m-%d at %H:%M UTC");
         let impact = match ended.mode {
             Mode::Accelerated => {
                 "Whoever was logged in before has to log in again; a few who logged in while it was done may have to do so twice."

@@ -253,7 +253,11 @@ impl Session<'_> {
     async fn finish(&mut self) -> Result<(), EngineError> {
         let Some(open) = self.stamp.open.take() else { return Ok(()) };
         self.ended_back = open.machine.direction;
-        self.ended = Some(Ended { mode: open.machine.mode, active: open.machine.incoming });
+        // The standby that is added behind a revocation is not what people ask about.
+        if self.ended.is_none_or(|ended| !is_emergency(ended.mode)) {
+            let at = calendar(open.machine.closed_at.unwrap_or_default());
+            self.ended = Some(Ended { mode: open.machine.mode, active: open.machine.incoming, at });
+        }
         if open.machine.stage == Stage::Finished && open.machine.destroyed.contains(&open.machine.incoming) {
             // Withdrawn: the candidate is gone and the key before was never out of use.
             self.ended_back = Direction::Back;
@@ -431,8 +435,14 @@ impl Session<'_> {
         }
         if store == StoreLeak::Possible {
             leaked.extend(self.stamp.standby);
+            leaked.extend(self.escrowed());
         }
         leaked
+    }
+
+    /// The keys that wait in the stores' escrow, whichever rotation put them there.
+    pub(crate) fn escrowed(&self) -> BTreeSet<KeyId> {
+        self.views.iter().flat_map(|view| &view.document.escrow).map(|hidden| hidden.id).collect()
     }
 
     /// Whether a closed rotation is to be followed by one that leaves a candidate for the next.

@@ -3,6 +3,7 @@
 //! What a person decides about is what that person was shown. So the stamp remembers which keys were shown, and where others
 //! stand there when the decision comes, it is not carried out: it is shown again.
 
+use keyroll_keyring::{KeyId, KeyState};
 use keyroll_rotation::{Event, Halt, Millis, Revocation, Rotation, Stage, Step, WorldConfiguration};
 
 use crate::driver::commit::{Change, Owned};
@@ -13,7 +14,7 @@ use crate::driver::session::{Session, Touched};
 use crate::driver::state::SinceRelease;
 use crate::error::{EngineError, error_chain};
 use crate::journal::{Body, HumanAction, Why};
-use crate::meaning::{copy_of, cut_through, replaces};
+use crate::meaning::{copy_of, cut_through, is_over_for, leaked_words, must_not_return, replaces};
 use crate::world;
 use crate::world::stamp::Asked;
 
@@ -197,7 +198,11 @@ impl Session<'_> {
         }
         let profile = self.engine.assembly.profile.clone();
         for expected in &machine.stores {
-            // What can't be written is refused before it is decided.
+            // What can't be written is refused before it is decided, and so is what must not be.
+            if let Some(leaked) = must_not_return(&machine, expected, &self.stamp.ledger) {
+                let decision = format!("{}; nothing was changed", leaked_words(leaked));
+                return Err(EngineError::HumanMustDecide { decision });
+            }
             world::render(&profile, &self.materials, expected)?;
         }
         let action = HumanAction::Override {
@@ -253,6 +258,10 @@ impl Session<'_> {
             return self.drift();
         }
         let found: Vec<_> = (0..self.views.len()).map(|place| self.fields(place)).collect();
+        let known: Vec<_> = found.iter().map(|found| found.configuration().cloned()).collect();
+        if is_over_for(&machine, &known, &self.stamp.ledger, &self.materials) {
+            return self.end_in_sight(&known, why).await;
+        }
         let stores =
             found.iter().map(|found| found.configuration().cloned()).collect::<Option<Vec<_>>>().ok_or_else(|| {
                 EngineError::RefusedBecause {
@@ -284,6 +293,33 @@ impl Session<'_> {
         Ok(Stop::Decided(format!(
             "the foreign write was adopted; the rotation goes on from {stage}, and proves everything again"
         )))
+    }
+
+    /// A closed rotation ends, and what somebody else wrote is what the stores hold from now on. The key in escrow stays there until
+    /// its time, like that of every rotation that is over.
+    async fn end_in_sight(&mut self, known: &[Option<WorldConfiguration>], why: Why) -> Result<Stop, EngineError> {
+        let Some(machine) = self.machine().cloned() else { return Err(self.engine.nothing_open("resume")) };
+        let action = HumanAction::Override {
+            name: "--adopt-foreign-write".into(),
+            gives_up: "the rotation in escrow, and the way back onto its old key".into(),
+        };
+        self.note(Body::Human { action, why })?;
+        let accepted = |id: KeyId| known.iter().flatten().any(|store| store.accept.contains(&id));
+        for gone in machine.stores.iter().flat_map(|store| &store.accept).filter(|id| !accepted(**id)) {
+            self.stamp.ledger.set_state(*gone, KeyState::Deactivated);
+        }
+        for store in known.iter().flatten() {
+            self.stamp.ledger.set_state(store.active, KeyState::Active);
+        }
+        self.stamp.open = None;
+        self.note_state()?;
+        self.commit_stamp().await?;
+        self.publish(None)?;
+        Ok(Stop::Decided(
+            "the closed rotation is over, and what somebody else wrote is what the store holds from now on; `keyroll verify` says \
+             who has it, and the next `keyroll rotate` begins from it"
+                .to_owned(),
+        ))
     }
 
     /// What stands still for a foreign write goes on by a named decision only, and what does not stand still just goes on.

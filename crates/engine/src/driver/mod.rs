@@ -10,6 +10,7 @@ pub(crate) mod effects;
 pub(crate) mod ending;
 pub(crate) mod fitting;
 pub(crate) mod foreign;
+pub(crate) mod heard;
 pub(crate) mod hooks;
 pub(crate) mod interrupt;
 pub(crate) mod leftovers;

@@ -17,7 +17,7 @@ use crate::error::EngineError;
 use crate::journal::{Body, HumanAction, Why};
 use crate::meaning::going_back_onto;
 use crate::report::{Notice, Resumed};
-use crate::request::{Compromised, RevokeRequest, StoreLeak};
+use crate::request::{RevokeRequest, StoreLeak};
 use crate::world;
 use crate::world::stamp::{Asked, OpenRotation, RETURNED_FIX, StampBody};
 
@@ -100,8 +100,10 @@ impl Session<'_> {
         let mut compromised = self.stamp.ledger.ended();
         if let Some(leak) = leak {
             compromised.insert(outgoing);
-            if leak.store == StoreLeak::Possible {
+            if leak.spares_no_candidate() {
                 compromised.extend(self.stamp.standby);
+            }
+            if leak.store == StoreLeak::Possible {
                 compromised.extend(stores.iter().flat_map(|store| store.accept.iter().copied()));
             }
         }
@@ -115,11 +117,14 @@ impl Session<'_> {
         };
         let plan_hash = engine.world_hash(&self.views)?;
         self.resumed = Resumed::New;
-        if leak.is_some_and(|leak| leak.compromised == Compromised::Both || leak.store == StoreLeak::Possible) {
+        if let Some(leak) = leak.filter(|leak| leak.spares_no_candidate()) {
             // No member accepts it any more; it only must not come back, nor wait in escrow. It is in the same write as the
             // rotation, so that whoever takes that up destroys it too.
             let closed = self.stamp.open.iter().chain(&self.stamp.parked);
-            let escrowed: Vec<KeyId> = closed.map(|open| open.machine.outgoing).collect();
+            let mut escrowed: BTreeSet<KeyId> = closed.map(|open| open.machine.outgoing).collect();
+            if leak.store == StoreLeak::Possible {
+                escrowed.extend(self.escrowed());
+            }
             for key in escrowed {
                 self.stamp.ledger.set_state(key, KeyState::Compromised);
             }

@@ -6,11 +6,12 @@
 use keyroll_adapters::stores::StoreError;
 use keyroll_rotation::{Direction, Event, Mode, Stage};
 
-use crate::clock::{calendar, millis};
+use crate::clock::{calendar, millis, spoken};
 use crate::driver::conclusion::Expected;
 use crate::driver::drive::{Goal, Stop};
+use crate::driver::heard::Heard;
 use crate::driver::leftovers::{any_due, still_kept};
-use crate::driver::session::{COMPLETE, REVOKE, ROLLBACK, ROTATE, Session, Taken};
+use crate::driver::session::{COMPLETE, Ended, REVOKE, ROLLBACK, ROTATE, Session, Taken};
 use crate::driver::window::Admission;
 use crate::engine::Engine;
 use crate::error::EngineError;
@@ -131,20 +132,32 @@ impl Engine {
         let asked = Asked::revoke(&request);
         let (stamp, holder) = self.state_and_holder().await?;
         self.revoke_fits(stamp.as_ref(), &asked)?;
+        let mut left = None;
         if let Some(holder) = holder {
-            return self.leave(asked, request.why, holder).await;
+            let (pending, holder) = self.put_before(asked.clone(), request.why.clone(), holder).await?;
+            match self.heard(pending, holder, request.patience).await? {
+                Heard::Answered(outcome) => return Ok(*outcome),
+                Heard::LeftToUs(pending) => left = Some(pending.id),
+            }
         }
         let before = stamp.as_ref().and_then(StampBody::unfinished).map(|open| open.id.clone());
         let mut session = Session::take(self, REVOKE).await?;
-        let done = match session.stamp.unfinished().map(|open| open.id.clone()) {
+        if let Some(id) = left {
+            session.stamp.requests.retain(|request| request.id != id);
+            session.taken_requests.insert(id);
+        }
+        let now = session.stamp.unfinished().map(|open| open.id.clone());
+        let done = match before == now {
+            true => session.revoke(&request, asked).await,
             // "old" would mean another key than it meant for whoever asked.
-            Some(now) if before.as_ref() != Some(&now) => Err(EngineError::HumanMustDecide {
+            false => Err(EngineError::HumanMustDecide {
                 decision: format!(
-                    "nothing was revoked: no rotation was under way when this was asked, and {now} is now; `keyroll status` \
-                     says which key is its old one and which its new one, then ask again"
+                    "nothing was revoked: {} under way when this was asked, and {} now; `keyroll status` says which key is the \
+                     old one and which the new one, then ask again",
+                    before.map_or_else(|| "no rotation was".to_owned(), |id| format!("{id} was")),
+                    now.map_or_else(|| "none is".to_owned(), |id| format!("{id} is")),
                 ),
             }),
-            _ => session.revoke(&request, asked).await,
         };
         session.conclude(done, Expected::Forward).await
     }
@@ -237,8 +250,22 @@ impl Engine {
         session.conclude(done, Expected::Forward).await
     }
 
-    /// Leaves a request in the first store's stamp, for the process that drives.
+    /// Leaves a request for the process that drives, and says so.
     async fn leave(&self, what: Asked, why: Why, holder: LockHolder) -> Result<Outcome, EngineError> {
+        let (request, holder) = self.put_before(what, why, holder).await?;
+        let summary = format!("`{}` was left for the process that drives: {holder}", request.what.words());
+        let mut outcome = Outcome::new(ExitKind::Done, summary).next("keyroll status --watch");
+        outcome.holder = Some(holder);
+        Ok(outcome)
+    }
+
+    /// Puts a request into the first store's stamp, for the process that drives.
+    async fn put_before(
+        &self,
+        what: Asked,
+        why: Why,
+        holder: LockHolder,
+    ) -> Result<(PendingRequest, LockHolder), EngineError> {
         let words = what.words();
         let request = PendingRequest {
             id: uuid::Uuid::new_v4().to_string(),
@@ -265,12 +292,7 @@ impl Engine {
                     reason: error.to_string(),
                 })?);
             match store.write(&document, &view.revision).await {
-                Ok(_) => {
-                    let summary = format!("`{words}` was left for the process that drives: {holder}");
-                    let mut outcome = Outcome::new(ExitKind::Done, summary).next("keyroll status --watch");
-                    outcome.holder = Some(holder);
-                    return Ok(outcome);
-                }
+                Ok(_) => return Ok((request, holder)),
                 Err(StoreError::Conflict { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -437,7 +459,19 @@ impl Session<'_> {
             self.look_and_compare().await?;
             self.doom_foreign_write(&asked, &request.why).await?;
             self.ask_now(asked, &request.why).await?;
-        } else if !self.stamp.carried_out_by(self.dead.as_ref(), &asked) {
+        } else if self.stamp.carried_out_by(self.dead.as_ref(), &asked) {
+            // It died before it could say so. Whoever means another leak has to hear that this was not it.
+            let active = self.fields(0).configuration().map(|configuration| configuration.active);
+            if let (Some(active), Some(last)) = (active, &self.stamp.last) {
+                let at = last.closed_at;
+                self.ended = Some(Ended { mode: request.mode, active, at });
+                self.caution(format!(
+                    "this revocation had been carried out when its process died, at {}; if the key that is in use since then has leaked \
+                     too, ask once more",
+                    spoken(at)
+                ));
+            }
+        } else {
             self.open_rotation(request.mode, &request.why, Some(request)).await?;
             let compromised = self.machine().map(|machine| machine.compromised.clone()).unwrap_or_default();
             let marks = compromised.iter().map(|id| self.mark(*id)).collect();

@@ -251,8 +251,10 @@ impl Session<'_> {
         for chunk in listed.chunks(self.at_a_time(consumer, of)) {
             self.between_members().await?;
             let mut stale = Vec::new();
-            for one in chunk {
-                if one.member.state == MemberState::Terminating || self.proven(one, prove, Rolled::No).await? {
+            // All of them at once: where everybody is to be reloaded, nobody waits for those who hang.
+            let shown = self.all_proven(chunk, prove, Rolled::No).await?;
+            for (one, proven) in chunk.iter().zip(shown) {
+                if one.member.state == MemberState::Terminating || proven {
                     done += 1;
                     continue;
                 }

@@ -101,6 +101,8 @@ pub(crate) enum Telling {
 pub(crate) struct Ended {
     pub(crate) mode: Mode,
     pub(crate) active: KeyId,
+    /// When it was closed.
+    pub(crate) at: jiff::Timestamp,
 }
 
 /// What is done about a holder that may be alive.
@@ -329,10 +331,10 @@ impl<'e> Session<'e> {
         }
         // A write that is halted for is shown, and whatever comes of it is proven again.
         let shown = self.machine().is_some_and(Rotation::is_halted_by_foreign_write);
-        if self.touched == Touched::No || shown {
-            self.engine.remember_release(&self.views)?;
+        if shown {
+            self.touched = Touched::No;
         }
-        Ok(())
+        self.engine.remember_release(&self.views, &self.touched)
     }
 
     async fn give_back(&mut self) -> Result<(), EngineError> {

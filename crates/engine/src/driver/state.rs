@@ -10,6 +10,7 @@ use keyroll_adapters::stores::{Revision, SecretStore};
 use keyroll_rotation::{Epoch, RotationId};
 use serde::{Deserialize, Serialize};
 
+use crate::driver::session::Touched;
 use crate::engine::Engine;
 use crate::error::EngineError;
 use crate::journal::{Body, Journal, JournalError, JournalReader};
@@ -146,9 +147,15 @@ impl Engine {
         Ok(())
     }
 
-    /// Remembers at which versions this machine gave the stores back.
-    pub(crate) fn remember_release(&self, views: &[StoreView]) -> Result<(), EngineError> {
-        let seen: Vec<Option<Seen>> = views.iter().map(Seen::of).collect();
+    /// Remembers at which versions this machine gave the stores back. Where somebody wrote to one between the last look and
+    /// that, the next command is told so: nobody has proven anything since.
+    pub(crate) fn remember_release(&self, views: &[StoreView], touched: &Touched) -> Result<(), EngineError> {
+        let unheeded = |view: &StoreView| matches!(touched, Touched::Yes { location } if *location == view.location);
+        let of = |view: &StoreView| {
+            let seen = Seen::of(view)?;
+            Some(Seen { revision: seen.revision.filter(|_| !unheeded(view)), ..seen })
+        };
+        let seen: Vec<Option<Seen>> = views.iter().map(of).collect();
         let bytes = serde_json::to_vec(&seen).unwrap_or_default();
         self.replace_state_file(SEEN_FILE, &bytes)
     }
@@ -171,7 +178,7 @@ impl Engine {
         for (view, then) in views.iter().zip(seen) {
             match (Seen::of(view), then) {
                 (Some(now), Some(then)) if (now.epoch, now.sequence) == (then.epoch, then.sequence) => {
-                    if now.revision != then.revision {
+                    if then.revision.is_none() || now.revision != then.revision {
                         return Ok(SinceRelease::Moved { location: view.location.clone() });
                     }
                 }
@@ -227,13 +234,14 @@ const ROSTER_FILE: &str = "members.json";
 struct Seen {
     epoch: Epoch,
     sequence: u64,
-    revision: Revision,
+    /// None where somebody wrote after the last look at it.
+    revision: Option<Revision>,
 }
 
 impl Seen {
     fn of(view: &StoreView) -> Option<Self> {
         let stamp = view.stamp.as_ref()?;
-        Some(Self { epoch: stamp.epoch, sequence: stamp.sequence, revision: view.revision.clone() })
+        Some(Self { epoch: stamp.epoch, sequence: stamp.sequence, revision: Some(view.revision.clone()) })
     }
 }
 

@@ -39,7 +39,7 @@ impl Session<'_> {
     }
 
     fn names<'a>(&'a self, consumers: &'a [String], stores: &'a [String]) -> Names<'a> {
-        Names { roster: &self.roster, consumers, stores, materials: &self.materials }
+        Names { roster: &self.roster, consumers, stores, materials: &self.materials, ledger: &self.stamp.ledger }
     }
 
     pub(crate) fn unproven_members(&self, unproven: &[Unproven]) -> Vec<UnprovenMember> {
