@@ -36,6 +36,14 @@ impl Engine {
                 ),
             });
         }
+        if let Some(plan) = request.plan.as_ref().filter(|plan| plan.world_hash != open.plan_hash) {
+            let world: Vec<_> = plan.world.iter().map(|line| format!("- {line}")).collect();
+            return Err(EngineError::PlanOfAnother {
+                rotation: open.id.clone(),
+                stage: crate::words::stage(machine.stage),
+                world: world.join("\n"),
+            });
+        }
         until_fits(machine.mode, request)?;
         overrides_fit(machine, &request.overrides)
     }
