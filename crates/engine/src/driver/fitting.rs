@@ -138,6 +138,10 @@ impl Session<'_> {
             (Asked::Override { .. }, _, _) => format!(
                 "`{words}` decides about a drain, and the rotation is in {stage}; give it to `keyroll complete` when it drains"
             ),
+            (Asked::ReloadLaggards {}, _, Some(halt @ Halt::Paused)) => format!(
+                "a reload of the laggards would let it go on: {}; `keyroll reload --member NAME` reloads one member meanwhile",
+                self.decision(halt)
+            ),
             (Asked::ReloadLaggards {}, _, _) => format!(
                 "nothing is being proven in {stage}, so nobody lags; `keyroll reload --member NAME` reloads one member, and \
                  `keyroll verify` says what each shows"
