@@ -32,6 +32,19 @@ pub enum EngineError {
         /// Line by line.
         difference: String,
     },
+    /// A rotation is open, and it did not begin from the world that the plan was made for.
+    #[error(
+        "the plan is stale, nothing was changed: {rotation} is open in stage {stage}, and did not begin from what the plan \
+         was made for:\n{world}"
+    )]
+    PlanOfAnother {
+        /// The one that is open.
+        rotation: RotationId,
+        /// Where it stands.
+        stage: &'static str,
+        /// What the plan saw, line by line.
+        world: String,
+    },
     /// A store holds what nobody here wrote.
     #[error("{location} holds what this rotation did not write: {found}; nothing was overwritten")]
     Foreign {
@@ -154,7 +167,10 @@ impl EngineError {
             Self::Locked { .. } | Self::Superseded { .. } => ExitKind::Locked,
             Self::Preflight { report } => report.exit(),
             Self::HumanMustDecide { .. } => ExitKind::HumanMustDecide,
-            Self::Foreign { .. } | Self::StalePlan { .. } | Self::ForeignWriteFirst { .. } => ExitKind::Drift,
+            Self::Foreign { .. }
+            | Self::StalePlan { .. }
+            | Self::PlanOfAnother { .. }
+            | Self::ForeignWriteFirst { .. } => ExitKind::Drift,
             Self::DoesNotFit { .. } => ExitKind::Usage,
             Self::Interrupted => ExitKind::Interrupted,
             _ => ExitKind::Failed,

@@ -142,6 +142,14 @@ async fn a_record_whose_end_was_cut_off_is_not_continued_as_if_it_were_whole() {
     let outcome = world.engine(dir.path()).rotate(RotateRequest::default()).await.unwrap();
     assert_eq!(outcome.exit, ExitKind::Done, "{outcome:?}");
     assert!(journal(&dir).contains(r#""kind":"continued""#));
+    // What is there is whole, and it is said that it is not all.
+    let anchors = world.engine(dir.path()).anchors().await.unwrap();
+    let report = audit::verify(&JournalReader::open(dir.path()).unwrap(), &anchors);
+    assert_eq!(report.verdict(), audit::AuditVerdict::Anchored);
+    let before = &report.continues[0];
+    assert_eq!((report.continues.len(), before.host.as_str()), (1, "there"));
+    let told = format!("up to entry {}, in another journal of host `there`", before.seq);
+    assert!(report.limits().iter().any(|limit| limit.contains(&told)), "{:?}", report.limits());
 }
 
 #[tokio::test(start_paused = true)]

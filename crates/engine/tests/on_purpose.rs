@@ -112,6 +112,24 @@ async fn laggards_are_reloaded_also_before_the_first_rotation_and_behind_a_hand_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_reload_of_the_laggards_does_not_end_a_pause() {
+    let dir = folder();
+    let world = World::new(2);
+    world.engine(dir.path()).rotate(until(Stage::Accepting)).await.unwrap();
+    world.engine(dir.path()).pause(Why::default()).await.unwrap();
+    let before = world.restarts();
+    let error = world.engine(dir.path()).reload(ReloadRequest::Laggards, Why::default()).await.unwrap_err();
+    assert!(error.to_string().contains("it is paused: `keyroll resume`"), "{error}");
+    let still = world.engine(dir.path()).rotate(RotateRequest::default()).await.unwrap();
+    assert_eq!((still.exit, world.restarts()), (ExitKind::HumanMustDecide, before), "{still:?}");
+    world.engine(dir.path()).reload(member("web-1"), Why::default()).await.unwrap();
+    world.engine(dir.path()).resume(Why::default()).await.unwrap();
+    let done = world.engine(dir.path()).rotate(RotateRequest::default()).await.unwrap();
+    assert_eq!(done.exit, ExitKind::Done, "{done:?}");
+    assert_eq!(world.lost(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_fleet_of_nobody_has_no_laggards_and_shows_nothing() {
     let dir = folder();
     let world = World::new(0);

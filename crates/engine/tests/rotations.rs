@@ -304,6 +304,38 @@ async fn a_plan_that_was_made_for_another_world_is_refused_with_the_difference()
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_plan_goes_on_with_the_rotation_that_it_was_made_for_and_with_no_other() {
+    let dir = folder();
+    let world = World::new(2);
+    let plan = world.engine(dir.path()).plan(Mode::Staged).await.unwrap();
+    let by_plan = || RotateRequest { plan: Some(plan.clone()), ..RotateRequest::default() };
+    let stopped = world
+        .engine(dir.path())
+        .rotate(RotateRequest { plan: Some(plan.clone()), ..until(Stage::Accepting) })
+        .await
+        .unwrap();
+    assert_eq!(stopped.exit, ExitKind::Waiting);
+    let outcome = world.engine(dir.path()).rotate(by_plan()).await.unwrap();
+    assert_eq!(outcome.exit, ExitKind::Done, "it is the plan of the rotation that was open");
+
+    world.engine(dir.path()).rotate(until(Stage::Accepting)).await.unwrap();
+    let before = world.stamps();
+    let refused = world.engine(dir.path()).rotate(by_plan()).await.unwrap_err();
+    assert_eq!(refused.exit(), ExitKind::Drift);
+    match refused {
+        EngineError::PlanOfAnother { stage, world, .. } => {
+            assert_eq!(stage, "promoting");
+            assert!(world.contains("- store 0: active k1"), "{world}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(world.stamps(), before, "nothing was written");
+    let outcome = world.engine(dir.path()).rotate(RotateRequest::default()).await.unwrap();
+    assert_eq!(outcome.exit, ExitKind::Done);
+    assert_eq!(world.lost(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
 async fn nothing_that_is_recorded_or_shown_holds_a_key() {
     let dir = folder();
     let world = World::new(2);

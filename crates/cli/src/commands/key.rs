@@ -5,7 +5,8 @@ use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-use keyroll_keyring::{Configuration, Fingerprint, KeyId, Part, PartName, Profile, Secret};
+use keyroll_keyring::strength::{self, Requirement, Weakness};
+use keyroll_keyring::{Configuration, Fingerprint, FingerprintError, KeyId, Part, PartName, Profile, Secret};
 
 use crate::args::{Encoding, Format, KeyCommand, KeySource};
 use crate::exit::Exit;
@@ -71,14 +72,32 @@ fn write_new(path: &Path, text: &Secret) -> Result<(), Failure> {
 
 fn fingerprint(source: &KeySource, encoding: Encoding, console: Console) -> Result<Exit, Failure> {
     let material = secrets::read_key(source, encoding)?;
-    let parts = [Part { name: PartName("main".into()), material }];
-    let fingerprint = Fingerprint::of(&parts).map_err(|err| {
-        Failure::from_error(Exit::Failed, &err)
+    let requirement = match encoding {
+        Encoding::Text => Requirement::text_at_least(0),
+        Encoding::Hex | Encoding::Base64 | Encoding::Base64url | Encoding::Raw => Requirement::bytes_at_least(0),
+    };
+    let weaknesses = strength::check(&material, &requirement).err().unwrap_or_default();
+    let stripped = material.stripped().filter(|_| weaknesses.contains(&Weakness::SurroundingWhitespace));
+    let fingerprint = fingerprint_of(material).map_err(|err| {
+        let reasons: Vec<_> = weaknesses.iter().map(ToString::to_string).collect();
+        let what = Failure::from_error(Exit::Failed, &err).what;
+        let what = if reasons.is_empty() { what } else { format!("{what}: {}", reasons.join("; ")) };
+        Failure::new(Exit::Failed, what)
             .next("replace the key: `keyroll key generate`; a weak key can be guessed from its fingerprint")
     })?;
-    let document = serde_json::json!({
+    let stripped = stripped.and_then(|stripped| fingerprint_of(stripped).ok());
+    let mut document = serde_json::json!({
         "schema_version": SCHEMA_VERSION, "kind": "fingerprint", "fingerprint": fingerprint.to_string(),
     });
+    if let Some(stripped) = stripped {
+        // Two fingerprints of what a person takes for one key: nobody would look for a blank.
+        console.progress(&format!("note: {}; without them it is {stripped}", Weakness::SurroundingWhitespace));
+        document["stripped"] = stripped.to_string().into();
+    }
     console.result(&fingerprint.to_string(), &document);
     Ok(Exit::Done)
+}
+
+fn fingerprint_of(material: Secret) -> Result<Fingerprint, FingerprintError> {
+    Fingerprint::of(&[Part { name: PartName("main".into()), material }])
 }

@@ -40,6 +40,10 @@ fn verify(global: &Global, console: Console) -> Result<Exit, Failure> {
     let report = audit::verify(&reader, &anchors);
     let verdict = report.verdict();
     let mut text = match verdict {
+        AuditVerdict::Anchored if !report.continues.is_empty() => format!(
+            "this part of the record is whole: {} entries, anchored in the stores; it goes on from another journal\n",
+            report.lines
+        ),
         AuditVerdict::Anchored => format!("the record is whole: {} entries, anchored in the stores\n", report.lines),
         AuditVerdict::Unanchored => format!("the chain is whole: {} entries, anchored by no store\n", report.lines),
         AuditVerdict::Broken => format!("the record is broken ({} findings)\n", report.damage.len()),

@@ -38,6 +38,10 @@ pub(crate) fn engine_failure(error: &EngineError, console: Console) -> Failure {
             Some("mend what failed or is unknown, then run the same command again".to_owned())
         }
         EngineError::StalePlan { .. } => Some("make a new plan: keyroll plan -o PLAN".to_owned()),
+        EngineError::PlanOfAnother { .. } => Some(
+            "`keyroll plan` shows what is left of the open rotation, `keyroll rotate` without a plan goes on with it"
+                .into(),
+        ),
         EngineError::Foreign { .. } => Some("keyroll explain".to_owned()),
         // The machine refuses what a foreign write makes unsafe; `explain` says what there is to do about it.
         EngineError::Refused(_) => Some("keyroll explain".to_owned()),

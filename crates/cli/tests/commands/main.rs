@@ -99,6 +99,32 @@ fn main() {
             assert_eq!(written["fingerprint"], shown["fingerprint"]);
             Ok(())
         })
+        .test("a fingerprint says why a key gets none, and that blanks around a key make another one of it", || {
+            let folder = tempfile::tempdir()?;
+            let fingerprint = ["key", "fingerprint", "--key-file", "key"];
+            for (key, reason) in [
+                ("changeme", "the key is a published sample that anybody can look up"),
+                (r#"ENV["OLD_SECRET_KEY_BASE"]"#, "the key is the text of a template that was never filled in"),
+                (&"a".repeat(128), "the key is one byte repeated"),
+            ] {
+                fs::write(folder.path().join("key"), key)?;
+                keyroll(folder.path(), &fingerprint)?.exits(1)?.says(reason)?;
+            }
+            fs::remove_file(folder.path().join("key"))?;
+            keyroll(folder.path(), &["key", "generate", "-o", "key"])?.exits(0)?;
+            let key = fs::read_to_string(folder.path().join("key"))?;
+            let json = [&fingerprint[..], &["--format", "json"]].concat();
+            let bare = keyroll(folder.path(), &json)?.exits(0)?.json()?;
+            assert!(bare["stripped"].is_null());
+            fs::write(folder.path().join("key"), format!("{key}\n"))?;
+            assert_eq!(keyroll(folder.path(), &json)?.exits(0)?.json()?, bare, "a text file ends with a line break");
+            fs::write(folder.path().join("key"), format!("{key} \n"))?;
+            keyroll(folder.path(), &fingerprint)?.exits(0)?.says("strip it?")?;
+            let doubtful = keyroll(folder.path(), &json)?.exits(0)?.json()?;
+            assert_eq!(doubtful["stripped"], bare["fingerprint"]);
+            assert_ne!(doubtful["fingerprint"], bare["fingerprint"]);
+            Ok(())
+        })
         .test("an unknown field is shown with its line and the name that was meant", || {
             let folder = tempfile::tempdir()?;
             fs::write(folder.path().join("keyroll.yaml"), format!("{HEAD}  profil: rails\n"))?;

@@ -36,6 +36,14 @@ impl Engine {
                 ),
             });
         }
+        if let Some(plan) = request.plan.as_ref().filter(|plan| plan.world_hash != open.plan_hash) {
+            let world: Vec<_> = plan.world.iter().map(|line| format!("- {line}")).collect();
+            return Err(EngineError::PlanOfAnother {
+                rotation: open.id.clone(),
+                stage: crate::words::stage(machine.stage),
+                world: world.join("\n"),
+            });
+        }
         until_fits(machine.mode, request)?;
         overrides_fit(machine, &request.overrides)
     }
@@ -129,6 +137,10 @@ impl Session<'_> {
             }
             (Asked::Override { .. }, _, _) => format!(
                 "`{words}` decides about a drain, and the rotation is in {stage}; give it to `keyroll complete` when it drains"
+            ),
+            (Asked::ReloadLaggards {}, _, Some(halt @ Halt::Paused)) => format!(
+                "a reload of the laggards would let it go on: {}; `keyroll reload --member NAME` reloads one member meanwhile",
+                self.decision(halt)
             ),
             (Asked::ReloadLaggards {}, _, _) => format!(
                 "nothing is being proven in {stage}, so nobody lags; `keyroll reload --member NAME` reloads one member, and \

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use serde::Serialize;
 
 use super::chain::{LineFault, read_line, split};
-use super::{Anchor, EntryHash, JournalReader, Seq};
+use super::{Anchor, Body, EntryHash, JournalReader, Seq};
 
 /// What an audit found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -29,6 +29,8 @@ pub struct AuditReport {
     pub damage: Vec<Damage>,
     /// What each anchor shows.
     pub anchors: Vec<AnchorCheck>,
+    /// The journals that this one goes on from, each by the last anchor that the stores had of it. They were not looked at.
+    pub continues: Vec<Anchor>,
     /// The hash of the last line.
     pub head: Option<EntryHash>,
     /// How many entries stand behind the last anchor that holds.
@@ -129,6 +131,7 @@ pub fn verify(journal: &JournalReader, anchors: &[Anchor]) -> AuditReport {
     let (lines, torn) = split(journal.bytes());
     let mut damage = Vec::new();
     let mut hosts = BTreeSet::new();
+    let mut continues = Vec::new();
     let mut hashes: Vec<(Option<Seq>, EntryHash)> = Vec::new();
     let mut expected = Seq(0);
     let mut head = EntryHash::GENESIS;
@@ -147,6 +150,9 @@ pub fn verify(journal: &JournalReader, anchors: &[Anchor]) -> AuditReport {
                 }
                 expected = entry.seq.next();
                 hosts.insert(entry.host);
+                if let Body::Continued { from } = entry.body {
+                    continues.push(from);
+                }
                 hashes.push((Some(entry.seq), hash));
                 link = Link::Known;
             }
@@ -205,6 +211,7 @@ pub fn verify(journal: &JournalReader, anchors: &[Anchor]) -> AuditReport {
         torn_bytes: torn.len() as u64,
         damage,
         anchors: checks,
+        continues,
         head: hashes.last().map(|(_, hash)| *hash),
         behind_last_anchor: holds.map_or(count, |seq| count.saturating_sub(seq.0 + 1)),
     }
@@ -248,6 +255,14 @@ impl AuditReport {
                 "{} at the end belong to no complete entry: a crash, or a write that is under way. The next write \
                  records and drops them.",
                 count(self.torn_bytes, "byte", "bytes")
+            ));
+        }
+        for from in &self.continues {
+            limits.push(format!(
+                "What came before it stands, up to entry {}, in another journal of host `{}` whose first line has the hash {}. \
+                 That one was not looked at: verify it where it lies. Where it is nowhere any more, that part of the record \
+                 is lost.",
+                from.seq, from.host, from.journal
             ));
         }
         for check in self.anchors.iter().filter(|check| check.shows == AnchorShows::Elsewhere) {

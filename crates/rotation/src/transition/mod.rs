@@ -253,6 +253,8 @@ impl Rotation {
                 reason: format!("store {} holds a foreign write; put it back, overwrite it or adopt it first", store.0),
             }),
             (Event::Resumed, None | Some(Halt::ForeignWrite { .. })) => out_of_place,
+            // It would go on from there, and only who lets it go on may end a pause.
+            (Event::LaggardReloadRequested, Some(Halt::Paused)) => out_of_place,
             (Event::Paused, Some(Halt::ForeignWrite { .. } | Halt::ReloadStopped { .. } | Halt::LaggardsRemain)) => {
                 out_of_place
             }
@@ -276,9 +278,10 @@ impl Rotation {
                 None,
             )
             | (
-                Event::RollbackRequested | Event::Revoked(_) | Event::LaggardReloadRequested,
+                Event::RollbackRequested | Event::Revoked(_),
                 None | Some(Halt::Paused | Halt::ReloadStopped { .. } | Halt::LaggardsRemain),
             )
+            | (Event::LaggardReloadRequested, None | Some(Halt::ReloadStopped { .. } | Halt::LaggardsRemain))
             | (Event::Resumed, Some(Halt::Paused | Halt::ReloadStopped { .. } | Halt::LaggardsRemain))
             | (Event::Paused, None | Some(Halt::Paused))
             | (Event::ForeignWriteAdopted { .. }, Some(Halt::ForeignWrite { .. }))
