@@ -164,6 +164,29 @@ async fn pause_and_rollback_from_elsewhere_are_taken_between_two_effects() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_request_does_not_hide_who_wrote_to_the_store_before_it() {
+    for touched in [false, true] {
+        let (here, there) = (folder(), folder());
+        let world = World::new(2);
+        let engine = world.engine(here.path());
+        let driving = tokio::spawn(async move { engine.rotate(RotateRequest::default()).await });
+        wait(30_000).await;
+        assert!(world.stamp()["open"]["machine"]["t0"].is_u64());
+        // Both between two looks of the driver: a change and its undoing, and a request.
+        if touched {
+            world.touch();
+        }
+        let elsewhere = world.engine_of(world.assembly(), there.path(), "grace", "there");
+        assert_eq!(elsewhere.pause(Why::default()).await.unwrap().exit, ExitKind::Done);
+        let outcome = driving.await.unwrap().unwrap();
+        assert_eq!(outcome.exit, ExitKind::HumanMustDecide, "{outcome:?}");
+        let journal = std::fs::read_to_string(here.path().join("journal.jsonl")).unwrap();
+        assert_eq!(journal.contains(r#""kind":"rebased""#), touched);
+        assert_eq!(world.stamp()["open"]["machine"]["t0"].is_null(), touched, "the drain begins anew");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lock_of_another_host_stands_until_a_person_unlocks_it_by_its_id() {
     let (here, there) = (folder(), folder());
     let world = World::new(2);

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use keyroll_engine::journal::{JournalError, JournalReader, audit};
 use keyroll_engine::{
-    CompleteRequest, Compromised, EngineError, ExitKind, RevokeRequest, RotateRequest, StoreLeak, Why,
+    CompleteRequest, Compromised, EngineError, ExitKind, RevokeRequest, RollbackRequest, RotateRequest, StoreLeak, Why,
 };
 use keyroll_rotation::{Mode, Stage};
 use support::{FIRST_KEY, Fate, Killed, World, fate, folder, revoke, until};
@@ -340,4 +340,18 @@ async fn a_record_that_can_not_be_read_stops_every_answer_and_is_never_no_record
 
 fn journal(dir: &tempfile::TempDir) -> String {
     std::fs::read_to_string(dir.path().join("journal.jsonl")).unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_id_of_a_candidate_that_was_given_up_before_it_was_stored_is_used_by_no_other_key() {
+    let dir = folder();
+    let world = World::new(1);
+    let engine =
+        world.meanwhile(dir.path(), "staged/before store candidate", |_| std::panic::panic_any(Killed("stage".into())));
+    let killed = fate(async move { engine.rotate(RotateRequest::default()).await }).await;
+    assert!(matches!(killed, Fate::Killed(_)));
+    world.engine(dir.path()).rollback(RollbackRequest::default()).await.unwrap();
+    assert_eq!(world.engine(dir.path()).rotate(RotateRequest::default()).await.unwrap().exit, ExitKind::Done);
+    let active = world.engine(dir.path()).status().await.unwrap().rotation.unwrap().incoming;
+    assert_eq!(active.0, 3, "the record says that k2 is destroyed");
 }

@@ -187,7 +187,11 @@ impl Session<'_> {
             return Err(EngineError::Superseded { rotation: self.rotation_id(), holder });
         }
         let ours = known.stamp.as_ref().map(|stamp| stamp.sequence);
-        if found.revision != known.revision && Some(stamp.sequence) == ours {
+        let known_requests = known.stamp.as_ref().map(|stamp| stamp.requests.as_slice()).unwrap_or_default();
+        let asked = stamp.requests.iter().find(|one| known_requests.iter().all(|other| other.id != one.id));
+        // A request is left over what was there then; where that is not what was read here, somebody wrote in between.
+        let behind = asked.is_some_and(|one| one.over.as_ref().is_some_and(|over| *over != known.revision));
+        if found.revision != known.revision && (Some(stamp.sequence) == ours || behind) {
             self.touched = Touched::Yes { location: found.location.clone() };
         }
         // An operator elsewhere leaves requests in the stamp, under a sequence of its own.

@@ -60,8 +60,15 @@ impl Session<'_> {
         async {
             let first = self.destroy_first().await?;
             let stop = self.drive_on(goal).await?;
-            if first == Overdue::Left && matches!(stop, Stop::Closed) {
-                self.destroy_due().await?;
+            if first == Overdue::Left
+                && matches!(stop, Stop::Closed)
+                && let Err(error) = self.destroy_due().await
+            {
+                // The emergency is over, and what it has to tell is not lost for this.
+                self.caution(format!(
+                    "what is overdue is still kept: {}; `keyroll complete` destroys it",
+                    error_chain(&error)
+                ));
             }
             Ok(stop)
         }

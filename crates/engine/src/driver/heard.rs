@@ -47,8 +47,7 @@ impl Engine {
             };
             let waits = stamp.requests.iter().any(|other| other.id == request.id);
             if !waits {
-                return self
-                    .taken(stamp.took_up(&request), &words, holder)
+                return taken(stamp.took_up(&request), &words, holder)
                     .map(|outcome| Heard::Answered(Box::new(outcome)));
             }
             if stamp.lock.as_ref().is_none_or(|holder| !self.may_drive(holder)) {
@@ -72,24 +71,6 @@ impl Engine {
             }
         }
     }
-
-    fn taken(&self, took_up: TookUp, words: &str, holder: LockHolder) -> Result<Outcome, EngineError> {
-        match took_up {
-            TookUp::Yes => {
-                let summary =
-                    format!("`{words}` was left for the process that drives, and it has taken it up: {holder}");
-                let mut outcome = Outcome::new(ExitKind::Done, summary).next("keyroll status --watch");
-                outcome.holder = Some(holder);
-                Ok(outcome)
-            }
-            TookUp::No => Err(EngineError::HumanMustDecide {
-                decision: format!(
-                    "`{words}` was left for the process that drives, and it did not carry it out ({holder}); what it said to that \
-                     is in its own output: look at `keyroll status`, then ask again"
-                ),
-            }),
-        }
-    }
 }
 
 impl StampBody {
@@ -106,6 +87,23 @@ impl StampBody {
 enum TookUp {
     Yes,
     No,
+}
+
+fn taken(took_up: TookUp, words: &str, holder: LockHolder) -> Result<Outcome, EngineError> {
+    match took_up {
+        TookUp::Yes => {
+            let summary = format!("`{words}` was left for the process that drives, and it has taken it up: {holder}");
+            let mut outcome = Outcome::new(ExitKind::Done, summary).next("keyroll status --watch");
+            outcome.holder = Some(holder);
+            Ok(outcome)
+        }
+        TookUp::No => Err(EngineError::HumanMustDecide {
+            decision: format!(
+                "`{words}` was left for the process that drives, and it did not carry it out ({holder}); what it said to that \
+                 is in its own output: look at `keyroll status`, then ask again"
+            ),
+        }),
+    }
 }
 
 /// A process that drives looks between two effects, and the longest of them is to ask every member of a large fleet.

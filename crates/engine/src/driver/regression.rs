@@ -316,6 +316,7 @@ impl Session<'_> {
             at,
             why: Why { reason: Reason::Incident, ticket: None, note: Some(found) },
             what: Asked::Rollback {},
+            over: None,
         });
         Err(EngineError::RequestWaits)
     }

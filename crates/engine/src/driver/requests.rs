@@ -274,6 +274,7 @@ impl Engine {
             at: calendar(millis(self.clock.now())),
             why,
             what,
+            over: None,
         };
         let store = self.store(0)?;
         for _ in 0..LEAVE_ATTEMPTS {
@@ -284,7 +285,7 @@ impl Engine {
                 });
             };
             stamp.sequence = stamp.sequence.saturating_add(1);
-            stamp.requests.push(request.clone());
+            stamp.requests.push(PendingRequest { over: Some(view.revision.clone()), ..request.clone() });
             let mut document = world::copy_document(&view.document);
             document.stamp =
                 Some(stamp.encode().map_err(|error| EngineError::Stamp {
@@ -510,6 +511,7 @@ impl Session<'_> {
             at: calendar(millis(self.engine.clock.now())),
             why: why.clone(),
             what,
+            over: None,
         };
         self.take_request(&request).await?;
         match self.refused.take() {

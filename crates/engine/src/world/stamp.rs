@@ -5,7 +5,7 @@
 
 use std::collections::BTreeSet;
 
-use keyroll_adapters::stores::Stamp;
+use keyroll_adapters::stores::{Revision, Stamp};
 use keyroll_keyring::{Fingerprint, KeyId, KeyState};
 use keyroll_rotation::{Epoch, Rotation, RotationId, Stage, WorldConfiguration};
 use serde::{Deserialize, Serialize};
@@ -131,6 +131,10 @@ pub(crate) struct PendingRequest {
     pub(crate) at: jiff::Timestamp,
     pub(crate) why: Why,
     pub(crate) what: Asked,
+    /// The store's version over which it was left, where it was left in a store: whoever wrote there since the driver's last look is
+    /// not to be hidden behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) over: Option<Revision>,
 }
 
 /// What can be asked of a driver from elsewhere.
@@ -268,6 +272,8 @@ impl Ledger {
     }
 
     pub(crate) fn set_state(&mut self, id: KeyId, state: KeyState) {
+        // An id that the record speaks of is used up, also where the key was never stored.
+        self.highest = self.highest.max(id.0);
         if let Some(known) = self.keys.iter_mut().find(|known| known.id == id) {
             // A compromised key stays compromised, whatever else becomes of it: it must be known again if it returns. So does a
             // destroyed one, but for the leak that its return may have been.
@@ -399,6 +405,7 @@ mod tests {
             at: jiff::Timestamp::UNIX_EPOCH,
             why: Why::default(),
             what: Asked::Pause {},
+            over: None,
         });
         assert_eq!(StampBody::decode(&body.encode().unwrap()).unwrap(), body);
     }
