@@ -226,6 +226,8 @@ async fn a_revocation_supersedes_a_rotation_in_flight_whichever_key_leaked() {
         assert_eq!(outcome.exit, ExitKind::Done, "{stage:?} {leak:?}: {outcome:?}");
         let old_lives = world.accepted_somewhere(FIRST_KEY.as_bytes());
         assert_eq!(old_lives, leak == Compromised::New, "{stage:?} {leak:?}");
+        let told = outcome.announcement.unwrap();
+        assert_eq!(told.contains("everybody else stays logged in"), old_lives, "{stage:?} {leak:?}: {told}");
         assert_eq!(world.minting().len(), 1);
     }
 }

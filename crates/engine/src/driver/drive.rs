@@ -253,7 +253,8 @@ impl Session<'_> {
     async fn finish(&mut self) -> Result<(), EngineError> {
         let Some(open) = self.stamp.open.take() else { return Ok(()) };
         self.ended_back = open.machine.direction;
-        self.ended = Some(Ended { mode: open.machine.mode, active: open.machine.incoming });
+        let machine = &open.machine;
+        self.ended = Some(Ended { mode: machine.mode, outgoing: machine.outgoing, active: machine.incoming });
         if open.machine.stage == Stage::Finished && open.machine.destroyed.contains(&open.machine.incoming) {
             // Withdrawn: the candidate is gone and the key before was never out of use.
             self.ended_back = Direction::Back;
