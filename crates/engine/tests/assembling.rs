@@ -19,7 +19,11 @@ spec:
 "#;
 
 fn engine(folder: &Path) -> Engine {
-    let key = SessionKey::parse(DOCUMENT, &folder.join("keyroll.yaml")).unwrap();
+    engine_of(DOCUMENT, folder)
+}
+
+fn engine_of(document: &str, folder: &Path) -> Engine {
+    let key = SessionKey::parse(document, &folder.join("keyroll.yaml")).unwrap();
     let state = folder.join("state");
     let assembly = assemble(&key, &state).unwrap();
     Engine::new(assembly, state, Operator { name: "ada".into(), host: "here".into() })
@@ -37,6 +41,17 @@ async fn a_fleet_without_members_is_refused_and_the_file_is_left_as_it_was() {
     let error = engine(folder.path()).rotate(RotateRequest::default()).await.unwrap_err();
     assert!(matches!(error, EngineError::Preflight { .. }), "{error:?}");
     assert_eq!(std::fs::read_to_string(folder.path().join(".env")).unwrap(), before);
+}
+
+#[tokio::test]
+async fn a_fleet_that_can_not_be_listed_is_not_called_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join(".env"), format!("SECRET_KEY_BASE={}4f\n", "4f9a1c".repeat(21))).unwrap();
+    let document = DOCUMENT.replace(r#"[echo, "[]"]"#, "[./nowhere]");
+    let report = engine_of(&document, folder.path()).preflight().await;
+    assert!(!report.passed());
+    assert!(report.checks.iter().any(|check| check.name == "members.list" && check.colour == Colour::Unknown));
+    assert!(report.checks.iter().all(|check| check.name != "members.any"), "{report:?}");
 }
 
 #[tokio::test]

@@ -226,6 +226,8 @@ async fn a_revocation_supersedes_a_rotation_in_flight_whichever_key_leaked() {
         assert_eq!(outcome.exit, ExitKind::Done, "{stage:?} {leak:?}: {outcome:?}");
         let old_lives = world.accepted_somewhere(FIRST_KEY.as_bytes());
         assert_eq!(old_lives, leak == Compromised::New, "{stage:?} {leak:?}");
+        let told = outcome.announcement.unwrap();
+        assert_eq!(told.contains("everybody else stays logged in"), old_lives, "{stage:?} {leak:?}: {told}");
         assert_eq!(world.minting().len(), 1);
     }
 }
@@ -333,6 +335,20 @@ async fn a_plan_goes_on_with_the_rotation_that_it_was_made_for_and_with_no_other
     let outcome = world.engine(dir.path()).rotate(RotateRequest::default()).await.unwrap();
     assert_eq!(outcome.exit, ExitKind::Done);
     assert_eq!(world.lost(), Vec::<String>::new());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_watches_the_driver_is_shown_the_keys_that_status_shows() {
+    let dir = folder();
+    let world = World::new(2);
+    world.engine(dir.path()).rotate(RotateRequest::default()).await.unwrap();
+    world.engine(dir.path()).rotate(until(Stage::Accepting)).await.unwrap();
+    let text = std::fs::read_to_string(dir.path().join("status.json")).unwrap();
+    let shown: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let asked = serde_json::to_value(world.engine(dir.path()).status().await.unwrap()).unwrap();
+    assert_eq!(shown["keys"], asked["keys"]);
+    assert_eq!(shown["keys"].as_array().unwrap().len(), 3);
+    assert!(shown["keys"][2]["destroyAfter"].is_string(), "k1 waits in escrow: {shown}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -74,6 +74,12 @@ fn main() {
             }
             Ok(())
         })
+        .test("a simulation of nothing is refused, and not taken for one that lost nothing", || {
+            let folder = tempfile::tempdir()?;
+            keyroll(folder.path(), &["simulate", "--runs", "0"])?.exits(64)?.says("--runs")?;
+            keyroll(folder.path(), &["simulate", "--members", "0"])?.exits(64)?.says("--members")?;
+            Ok(())
+        })
         .test("a token that can't be minted says what to give", || {
             let folder = tempfile::tempdir()?;
             fs::write(folder.path().join("key"), b"0123456789abcdeffedcba98-6543210")?;

@@ -55,8 +55,9 @@ impl SessionFormat {
             (_, true) => cookie.clone(),
         };
         format!(
-            "the file or the application is wrong about {causes}. If they agree, `probe.path` is a page that answers everybody \
-             alike, or `probe.accepted` does not tell what a good answer is"
+            "either the process runs with another key than the store holds (it reads another file, or was not restarted since the \
+             key came there), or the file or the application is wrong about {causes}. If all of that agrees, `probe.path` is a \
+             page that answers everybody alike, or `probe.accepted` does not tell what a good answer is"
         )
     }
 }
@@ -310,3 +311,17 @@ fn level_words(level: Option<EvidenceLevel>) -> &'static str {
 const PROBE_OR_WEAK: &str = "a `probe` that tells good sessions from bad ones, or go on with weaker proof by name, for this rotation: `keyroll rotate --evidence weak`";
 const NAME_WEAK: &str = "add `evidence.log`, or go on with weaker proof by name: `keyroll rotate --evidence weak`";
 const WEAK_IS_NAMED: &str = "weak evidence was asked for by name; the record says so";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_that_nobody_took_may_mean_that_the_process_holds_another_key() {
+        for (derivation, came) in [(vec![], ""), (vec!["`profile.salt`".to_owned()], OPENS_UNDER_NONE)] {
+            let format = SessionFormat { cookie: "`profile.cookie`".into(), key_derivation: derivation };
+            let told = format.suspects(came);
+            assert!(told.starts_with("either the process runs with another key than the store holds"), "{told}");
+        }
+    }
+}

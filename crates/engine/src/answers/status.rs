@@ -38,11 +38,6 @@ impl Engine {
             }
         }
         status.wait = self.why(&stamp, &views).await?;
-        for entry in views.iter().flat_map(|view| &view.document.escrow) {
-            if let Some(key) = status.keys.iter_mut().find(|key| key.id == entry.id) {
-                key.destroy_after = entry.destroy_after.map(|at| calendar(millis(at)));
-            }
-        }
         if let Some(lock) = &status.lock
             && !self.may_drive(lock)
         {
@@ -125,6 +120,10 @@ impl Engine {
             .flat_map(|view| view.document.pending.iter().chain(&view.document.escrow))
             .map(|hidden| hidden.id)
             .collect();
+        let kept_until = |id: KeyId| {
+            let entry = views.iter().flat_map(|view| &view.document.escrow).rfind(|entry| entry.id == id)?;
+            entry.destroy_after.map(|at| calendar(millis(at)))
+        };
         let machine = stamp.open.as_ref().map(|open| &open.machine);
         let mut keys: Vec<_> = stamp
             .ledger
@@ -136,7 +135,7 @@ impl Engine {
                 fingerprint: known.fingerprint.clone(),
                 state: known.state,
                 reach: reach(machine, &hidden, known.id, known.state, members),
-                destroy_after: None,
+                destroy_after: kept_until(known.id),
             })
             .collect();
         keys.reverse();

@@ -196,6 +196,14 @@ impl Session<'_> {
         let ended = self.ended.filter(|ended| is_emergency(ended.mode))?;
         let name = &self.engine.assembly.name;
         let at = ended.at.strftime("%Y-%m-%d at %H:%M UTC");
+        if ended.active < ended.outgoing {
+            // The key before goes on, and with it everybody who never met the new one.
+            return Some(format!(
+                "On {at} a new key for the sessions of `{name}` was taken out of use, because it may have been in other hands. \
+                 Whose session was made or renewed under it has to log in again; everybody else stays logged in. That key opens \
+                 nothing any more. Nobody has to change a password for this reason alone."
+            ));
+        }
         let impact = match ended.mode {
             Mode::Accelerated => {
                 "Whoever was logged in before has to log in again; a few who logged in while it was done may have to do so twice."

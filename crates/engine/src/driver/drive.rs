@@ -262,8 +262,10 @@ impl Session<'_> {
         self.ended_back = open.machine.direction;
         // The standby that is added behind a revocation is not what people ask about.
         if self.ended.is_none_or(|ended| !is_emergency(ended.mode)) {
-            let at = calendar(open.machine.closed_at.unwrap_or_default());
-            self.ended = Some(Ended { mode: open.machine.mode, active: open.machine.incoming, at });
+            let machine = &open.machine;
+            let at = calendar(machine.closed_at.unwrap_or_default());
+            let (outgoing, active) = (machine.outgoing, machine.incoming);
+            self.ended = Some(Ended { mode: machine.mode, outgoing, active, at });
         }
         if open.machine.stage == Stage::Finished && open.machine.destroyed.contains(&open.machine.incoming) {
             // Withdrawn: the candidate is gone and the key before was never out of use.

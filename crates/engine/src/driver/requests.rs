@@ -465,7 +465,8 @@ impl Session<'_> {
             let active = self.fields(0).configuration().map(|configuration| configuration.active);
             if let (Some(active), Some(last)) = (active, &self.stamp.last) {
                 let at = last.closed_at;
-                self.ended = Some(Ended { mode: request.mode, active, at });
+                let outgoing = self.stamp.ledger.compromised().last().copied().unwrap_or(active);
+                self.ended = Some(Ended { mode: request.mode, outgoing, active, at });
                 self.caution(format!(
                     "this revocation had been carried out when its process died, at {}; if the key that is in use since then has leaked \
                      too, ask once more",

@@ -100,6 +100,7 @@ pub(crate) enum Telling {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Ended {
     pub(crate) mode: Mode,
+    pub(crate) outgoing: KeyId,
     pub(crate) active: KeyId,
     /// When it was closed.
     pub(crate) at: jiff::Timestamp,

@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use keyroll_adapters::fleets::ProcessFleet;
 use keyroll_engine::ExitKind;
 use keyroll_engine::config::{ConsumerKind, SessionKey};
+use keyroll_engine::journal::JournalReader;
 use keyroll_fleetlab::lab::{Lab, LabOptions};
 use keyroll_fleetlab::procedures::{Pace, Procedure};
 use keyroll_fleetlab::replica::Mode;
@@ -283,7 +284,16 @@ async fn driven(place: &Place, operator: &str, words: &[&str], kill: Option<&Kil
         tokio::time::sleep(*delay).await;
         child.start_kill()?;
     }
-    ended(child).await
+    ended(child).await.map_err(|error| format!("{}{}", error.message().unwrap_or_default(), last_words(place)).into())
+}
+
+/// What a driver that did not end was about.
+fn last_words(place: &Place) -> String {
+    let status = std::fs::read_to_string(place.state_dir.join("status.json")).unwrap_or_default();
+    let records = JournalReader::open(&place.state_dir).and_then(|journal| journal.records()).unwrap_or_default();
+    let last = records.iter().rev().take(12).rev();
+    let last: String = last.map(|record| format!("\n{} {:?}", record.entry.at, record.entry.body)).collect();
+    format!("\nstatus: {status}\nthe journal ends with:{last}")
 }
 
 /// Whether a driver came to its end.
