@@ -118,7 +118,7 @@ pub enum MemberState {
     Ready,
     /// Starting, crash-looping, failing its health check.
     Unready,
-    /// On its way out, not gone yet.
+    /// On its way out, not gone yet, and somebody sees to it: whoever is terminating is waited for and not reloaded.
     Terminating,
     /// Known to have stopped and expected to be started: it holds no key.
     Down,

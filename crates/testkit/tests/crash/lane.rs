@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use keyroll_adapters::fleets::ProcessFleet;
+use keyroll_adapters::fleets::{Fleet, MemberState, ProcessFleet};
 use keyroll_engine::ExitKind;
 use keyroll_engine::config::{ConsumerKind, SessionKey};
 use keyroll_engine::journal::JournalReader;
@@ -142,6 +142,7 @@ impl Lane {
         }
         self.books.check_one_rotation(&began).await?;
         self.nobody_lost()?;
+        self.everybody_serves().await?;
         match self.answered() - answered {
             // Whoever asks nothing notices nothing.
             few @ 0..FEWEST_ANSWERS => Err(format!("the users had only {few} answers during the rotation").into()),
@@ -201,12 +202,69 @@ impl Lane {
         tally.requests - tally.refused
     }
 
+    /// A driver that died between the two halves of a restart has left a replica stopped, and the next one has to start it.
+    async fn everybody_serves(&self) -> Result<(), Failed> {
+        let members = fleet_of(&self.place)?.members().await?;
+        match members.iter().all(|member| member.state == MemberState::Ready) {
+            true => Ok(()),
+            false => Err(format!("not every replica serves: {members:?}").into()),
+        }
+    }
+
+    /// Leaves a replica as a driver leaves it that dies in the middle of its restart: before the old run is told to stop, or when it
+    /// is gone and the new one is not yet started.
+    async fn half_restarted(&self, half: Half) -> Result<(), Failed> {
+        let fleet = fleet_of(&self.place)?;
+        let members = fleet.members().await?;
+        let member = members.first().ok_or("there is no replica")?;
+        let path = self.place.state_dir.join("fleet-replica").join("fleet.json");
+        let mut record: serde_json::Value = serde_json::from_slice(&std::fs::read(&path)?)?;
+        let recorded = &mut record["members"][&member.id.0];
+        recorded["phase"] = "starting".into();
+        let pid = recorded["process"]["pid"].as_i64().ok_or("the record has no such process")?;
+        std::fs::write(&path, serde_json::to_vec_pretty(&record)?)?;
+        if half == Half::Stopped {
+            let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).ok_or("it has no pid")?;
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL)?;
+        }
+        Ok(())
+    }
+
     fn nobody_lost(&self) -> Result<(), Failed> {
         match self.lab.gauge().read().lost {
             0 => Ok(()),
             lost => Err(format!("{lost} sessions were lost").into()),
         }
     }
+}
+
+/// How far the restart of a replica was when its driver died.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Half {
+    Announced,
+    Stopped,
+}
+
+/// A driver that dies in the middle of a restart, where no point lies between: the fleet does it in one call.
+pub(crate) async fn half_a_restart() -> Result<(), Failed> {
+    let mut lane = Lane::start(98).await?;
+    for half in [Half::Announced, Half::Stopped] {
+        let began = lane.look().await?;
+        let dead = Kill::At("promoting/before reload a member".to_owned());
+        match driven(&lane.place, "ada", &[], Some(&dead)).await? {
+            End::Killed => lane.half_restarted(half).await?,
+            End::Exit(code, said) => {
+                return Err(format!("the driver was not killed: it ended with {code}: {said}").into());
+            }
+        }
+        match driven(&lane.place, "ada", &["rotate"], None).await? {
+            End::Killed => return Err("a driver was killed by somebody else".into()),
+            End::Exit(code, said) => done(code, &said)?,
+        }
+        lane.check_one_rotation(&began).await?;
+        lane.everybody_serves().await.map_err(|error| in_story(&format!("{half:?}"), &error))?;
+    }
+    lane.finish().await.map(drop)
 }
 
 /// The points of a rotation that nobody killed.

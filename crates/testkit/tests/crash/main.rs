@@ -19,6 +19,7 @@ fn main() {
         .test("the users of these fleets notice the sessions that a runbook's order loses", || {
             in_runtime(lane::losses_are_noticed())
         })
+        .test("a restart that died in its middle is brought to its end", || in_runtime(lane::half_a_restart()))
         .test("of two operators exactly one goes on and the other hears who it is", || {
             in_runtime(operators::one_goes_on())
         })

@@ -92,7 +92,7 @@ impl ProcessFleet {
         let _member_lock = self.state.lock(&member.id, self.patience()).await?;
         let record = self.record()?;
         let found = self.find(member, record.members.get(&member.id))?;
-        self.end(member, record.members.get(&member.id), &found).await
+        self.end(member, record.members.get(&member.id), &found, Phase::Stopping).await
     }
 
     /// Restarts one member, unless this reload was carried out before or `boot` is not its run any more.
@@ -112,7 +112,7 @@ impl ProcessFleet {
         if boot.is_some_and(|boot| *boot != found.boot(&record.machine_boot)) {
             return Ok(ReloadOutcome::AlreadyDone);
         }
-        self.end(member, recorded, &found).await?;
+        self.end(member, recorded, &found, Phase::Starting).await?;
         self.start(member, Some(reload)).await?;
         Ok(ReloadOutcome::Started)
     }
@@ -125,7 +125,7 @@ impl ProcessFleet {
             let recorded = record.members.entry(member.id.clone()).or_default();
             recorded.run = Some(run.clone());
             recorded.process = None;
-            recorded.phase = Phase::Wanted;
+            recorded.phase = Phase::Starting;
             recorded.output_from = printed;
         })
         .await?;
@@ -133,6 +133,7 @@ impl ProcessFleet {
         self.change(|record| {
             let recorded = record.members.entry(member.id.clone()).or_default();
             recorded.process = Some(process);
+            recorded.phase = Phase::Wanted;
             recorded.last_boot = Some(boot_of(process, &record.machine_boot));
             if let Some(reload) = reload {
                 recorded.note_reload(reload);
@@ -182,6 +183,7 @@ impl ProcessFleet {
         member: &ProcessMember,
         recorded: Option<&MemberRecord>,
         found: &Found,
+        then: Phase,
     ) -> Result<(), ProcessError> {
         let leader = match found {
             Found::Down { .. } => return Ok(()),
@@ -190,7 +192,7 @@ impl ProcessFleet {
             Found::Remains { .. } => None,
         };
         self.change(|record| {
-            record.members.entry(member.id.clone()).or_default().phase = Phase::Stopping;
+            record.members.entry(member.id.clone()).or_default().phase = then;
         })
         .await?;
         let input =
@@ -239,9 +241,8 @@ impl ProcessFleet {
     /// Who is this member now?
     fn find(&self, member: &ProcessMember, recorded: Option<&MemberRecord>) -> Result<Found, ProcessError> {
         let failed = |source| ProcessError::Kernel { source };
-        let stopping = recorded.is_some_and(|recorded| recorded.phase == Phase::Stopping);
         if let Some(process) = recorded.and_then(|recorded| recorded.process).filter(|process| process.is_alive()) {
-            return Ok(Found::Running { process, stopping });
+            return Ok(Found::Running { process });
         }
         let last_boot = recorded.and_then(|recorded| recorded.last_boot.clone());
         if let Some(run) = recorded.and_then(|recorded| recorded.run.as_deref()) {
@@ -253,7 +254,7 @@ impl ProcessFleet {
                     // Its leader is dead and workers live on: they hold the key and nobody leads them.
                     Some(dead) => Found::Remains { of: dead },
                     // It was started and never recorded: the Keyroll that started it died.
-                    None => Found::Running { process: *first, stopping },
+                    None => Found::Running { process: *first },
                 });
             }
         }
@@ -261,7 +262,7 @@ impl ProcessFleet {
             && let Some(inode) = kernel::listeners().get(&port).copied()
         {
             return Ok(match kernel::holder_of(inode) {
-                Some(process) => Found::Running { process, stopping: false },
+                Some(process) => Found::Running { process },
                 None => Found::Stranger { port, inode },
             });
         }
@@ -270,16 +271,24 @@ impl ProcessFleet {
 
     /// One member as it is now.
     async fn observe(&self, member: &ProcessMember, record: &Record) -> Result<Member, ProcessError> {
-        let found = self.find(member, record.members.get(&member.id))?;
+        let recorded = record.members.get(&member.id);
+        let found = self.find(member, recorded)?;
+        let phase = recorded.map_or(Phase::Wanted, |recorded| recorded.phase);
+        // Whoever began to stop it may have died before the signal was sent, and then it serves on.
+        let is_ended_now = phase != Phase::Wanted && self.state.is_held(&member.id);
         let address = member.port.and_then(|port| config::address_of(&self.config.host, port));
-        let state = match &found {
-            Found::Down { .. } => MemberState::Down,
-            Found::Remains { .. } | Found::Running { stopping: true, .. } => MemberState::Terminating,
-            Found::Running { process, .. } => self.state_of(address.as_ref(), Some(*process)).await,
-            Found::Stranger { .. } => self.state_of(address.as_ref(), None).await,
+        let state = match (&found, phase) {
+            (Found::Running { .. } | Found::Remains { .. }, _) if is_ended_now => MemberState::Terminating,
+            (Found::Running { process }, _) => self.state_of(address.as_ref(), Some(*process)).await,
+            (Found::Stranger { .. }, _) => self.state_of(address.as_ref(), None).await,
+            // Workers without a leader: they hold the key, and nobody ends them until it is reloaded.
+            (Found::Remains { .. }, _) => MemberState::Unready,
+            // A start that was never brought to its end: it is missed, and a reload starts it.
+            (Found::Down { .. }, Phase::Starting) => MemberState::Unready,
+            (Found::Down { .. }, Phase::Wanted | Phase::Stopping) => MemberState::Down,
         };
         let started_at = match found {
-            Found::Running { process, .. } => process.started_at().map(Timestamp),
+            Found::Running { process } => process.started_at().map(Timestamp),
             _ => None,
         };
         Ok(Member {
@@ -412,7 +421,7 @@ impl Fleet for ProcessFleet {
 /// Who a member is.
 enum Found {
     /// A process that we know by pid and start.
-    Running { process: Identity, stopping: bool },
+    Running { process: Identity },
     /// Its leader is dead, its workers are not.
     Remains { of: Identity },
     /// Somebody listens on its port whom we may not see: another user's process.

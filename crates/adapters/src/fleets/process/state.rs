@@ -47,7 +47,7 @@ pub(super) struct MemberRecord {
     /// How much had been printed before the latest run.
     #[serde(default)]
     pub(super) output_from: u64,
-    /// Whether it was asked to stop.
+    /// What was last begun with it.
     #[serde(default)]
     pub(super) phase: Phase,
     /// The reloads that were carried out, newest last.
@@ -55,13 +55,17 @@ pub(super) struct MemberRecord {
     pub(super) reloads: VecDeque<String>,
 }
 
-/// Whether a run is wanted or was asked to end.
+/// What was last begun with a member. Whoever began it holds the member's lock until it is done; where nobody does, they died over it.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) enum Phase {
+    /// Nothing: it runs, or has ended by itself.
     #[default]
     Wanted,
+    /// To end it, for good.
     Stopping,
+    /// To start it, after the run before has been ended.
+    Starting,
 }
 
 /// Holds a lock until it is dropped.
@@ -126,6 +130,14 @@ impl StateFolder {
                 }
                 Err(errno) => return Err(StateError::File { path: shown(&path), source: errno.into() }),
             }
+        }
+    }
+
+    /// Whether somebody starts or stops this member now. Nothing is made or changed, and who can't be asked is taken to.
+    pub(super) fn is_held(&self, name: &str) -> bool {
+        match File::open(self.folder.join("locks").join(name)) {
+            Ok(file) => rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err(),
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
         }
     }
 

@@ -76,7 +76,7 @@ impl Drop for Fixture {
     fn drop(&mut self) {
         let Ok(record) = self.fleet.record() else { return };
         for member in &self.fleet.config.members {
-            if let Ok(Found::Running { process, .. }) = self.fleet.find(member, record.members.get(&member.id)) {
+            if let Ok(Found::Running { process }) = self.fleet.find(member, record.members.get(&member.id)) {
                 let _ = process.signal(Signal::KILL);
             }
         }
@@ -267,7 +267,7 @@ async fn a_worker_that_outlives_its_master_is_still_the_member_and_is_ended() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     process.signal(Signal::KILL).unwrap();
-    let members = fixture.until("its master is dead", |members| members[0].state == MemberState::Terminating).await;
+    let members = fixture.until("its master is dead", |members| members[0].state == MemberState::Unready).await;
     let reload = ReloadRequest {
         id: super::super::ReloadId("r/x/1".into()),
         target: ReloadTarget::Member { id: members[0].id.clone(), boot: members[0].boot.clone() },
@@ -288,6 +288,37 @@ async fn a_run_that_was_never_recorded_is_found_and_not_started_twice() {
     assert!(members[0].boot.0.starts_with(&format!("{}.{}.", process.pid, process.start)), "{members:?}");
     fixture.fleet.stop_all().await.unwrap();
     assert!(!process.is_alive());
+}
+
+#[tokio::test]
+async fn a_restart_that_nobody_brought_to_its_end_is_taken_up_by_the_next_reload() {
+    for stopped in [false, true] {
+        let fixture = Fixture::server(1);
+        fixture.fleet.start_all().await.unwrap();
+        let before = fixture.ready().await.remove(0);
+        // As it is when the driver died before the signal, and when it died between the end of one run and the next.
+        let process = fixture.process_of("web-0");
+        fixture.fleet.change(|record| record.members.get_mut("web-0").unwrap().phase = Phase::Starting).await.unwrap();
+        if stopped {
+            process.signal(Signal::KILL).unwrap();
+        }
+        let state = if stopped { MemberState::Unready } else { MemberState::Ready };
+        let left = fixture.until("it is seen as it is", |members| members[0].state == state).await.remove(0);
+        assert_eq!(left.boot, before.boot, "it is missed as the run that it was");
+        // While somebody is at it, it is on its way out.
+        let held = fixture.fleet.state.lock("web-0", Duration::ZERO).await.unwrap();
+        let meanwhile = if stopped { MemberState::Unready } else { MemberState::Terminating };
+        assert_eq!(fixture.fleet.members().await.unwrap()[0].state, meanwhile);
+        drop(held);
+        let reload = ReloadRequest {
+            id: super::super::ReloadId("r/x/1".into()),
+            target: ReloadTarget::Member { id: left.id.clone(), boot: left.boot.clone() },
+        };
+        assert_eq!(fixture.fleet.reload(&reload).await.unwrap(), ReloadOutcome::Started);
+        let after = fixture.ready().await.remove(0);
+        assert_ne!(after.boot, before.boot);
+        assert!(!process.is_alive());
+    }
 }
 
 #[tokio::test]
