@@ -22,7 +22,7 @@ pub enum Need {
     Shell,
     /// The shells for which completions are made, beside bash: zsh and fish.
     OtherShells,
-    /// A system on which a process that dies of SIGQUIT may dump core.
+    /// A system on which a process that dies of SIGABRT may dump core.
     CoreDumps,
 }
 
@@ -74,7 +74,7 @@ impl Need {
     }
 }
 
-/// Whether a process that may dump core does.
+/// Whether a process that may dump core does. By the one signal for it that no shell lets its background commands ignore.
 fn dumps_core() -> bool {
     let dumped = || -> io::Result<bool> {
         let folder = std::env::temp_dir().join(format!("keyroll-core-{}", std::process::id()));
@@ -83,7 +83,7 @@ fn dumps_core() -> bool {
         let pid = Pid::from_child(&child);
         let maximum = getrlimit(Resource::Core).maximum;
         prlimit(Some(pid), Resource::Core, Rlimit { current: maximum, maximum })?;
-        kill_process(pid, Signal::QUIT)?;
+        kill_process(pid, Signal::ABORT)?;
         let status = child.wait()?;
         fs::remove_dir_all(&folder)?;
         Ok(status.core_dumped())

@@ -33,10 +33,15 @@ pub(crate) fn run(args: &PlanArgs, global: &Global, console: Console) -> Result<
         return under_way(&open, args, console);
     }
     let Some(plan) = plan else { return Ok(Exit::Done) };
+    let mut text = text(&plan);
     if let Some(path) = &args.output {
         save(path, &plan)?;
+        text.push_str(&format!(
+            "saved: {}; `keyroll rotate PLAN` takes it as long as nothing of this changes\n",
+            path.display()
+        ));
     }
-    console.result(&text(&plan), &plan);
+    console.result(&text, &plan);
     Ok(if plan.steps.is_empty() { Exit::Done } else { Exit::Changes })
 }
 
@@ -63,7 +68,13 @@ fn under_way(open: &Remaining, args: &PlanArgs, console: Console) -> Result<Exit
     Ok(Exit::Changes)
 }
 
+/// Over an earlier plan, but over nothing else: a word that is missing before it would cost a key.
 fn save(path: &Path, plan: &PlanDocument) -> Result<(), Failure> {
+    let is_plan = |text: Vec<u8>| serde_json::from_slice::<PlanDocument>(&text).is_ok();
+    if std::fs::metadata(path).is_ok_and(|file| file.is_file()) && !std::fs::read(path).is_ok_and(is_plan) {
+        let what = format!("`{}` exists and is no plan; it was left as it is, and nothing was saved", path.display());
+        return Err(Failure::new(Exit::Usage, what).next("name a file that does not exist yet"));
+    }
     let mut json = serde_json::to_vec_pretty(plan).map_err(|err| Failure::from_error(Exit::Failed, &err))?;
     json.push(b'\n');
     std::fs::write(path, json)

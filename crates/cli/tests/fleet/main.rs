@@ -31,7 +31,12 @@ fn rotation_in_steps() -> Result<(), Failed> {
     lab.keyroll(&["preflight"])?.exits(0)?.says("nothing was written")?;
     lab.keyroll(&["explain"])?.exits(0)?.says("nothing says no")?;
     let plan = lab.keyroll(&["plan", "-o", "plan.json"])?;
-    plan.exits(2)?.says("k1 active, k2 accepted")?.says("3 members")?.says("earliest end")?;
+    plan.exits(2)?.says("k1 active, k2 accepted")?.says("3 members")?.says("earliest end")?.says("saved: plan.json")?;
+    lab.keyroll(&["plan", "-o", "plan.json"])?.exits(2)?;
+    let (keys, path) = (fs::read(lab.keys())?, lab.keys());
+    let over_the_key = lab.keyroll(&["plan", "-o", path.to_str().ok_or("the path is no text")?])?;
+    over_the_key.exits(64)?.says("exists and is no plan")?;
+    assert!(fs::read(lab.keys())? == keys, "a plan was written over the key");
 
     lab.everybody_can_log_in()?;
     let stopped = lab.keyroll(&["rotate", "plan.json", "--until", "accepting", "--format", "json"])?;

@@ -20,7 +20,7 @@ pub(crate) fn story() -> Result<(), Failed> {
     keyroll.stdin.as_mut().ok_or("it has no input")?.write_all(b"0123456789abcdef")?;
     until("it reads its input", || waits(&keyroll))?;
     let status = quit(keyroll)?;
-    if status.signal() != Some(Signal::QUIT.as_raw()) {
+    if status.signal() != Some(Signal::ABORT.as_raw()) {
         return Err(format!("keyroll ended with {status} and not by the signal").into());
     }
     if status.core_dumped() {
@@ -52,6 +52,6 @@ fn waits(child: &Child) -> bool {
 }
 
 fn quit(mut child: Child) -> Result<ExitStatus, Failed> {
-    kill_process(Pid::from_child(&child), Signal::QUIT)?;
+    kill_process(Pid::from_child(&child), Signal::ABORT)?;
     Ok(child.wait()?)
 }
