@@ -369,8 +369,8 @@ pub(crate) struct SimulateArgs {
     /// How many virtual runs
     #[arg(long, default_value_t = 1000, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) runs: u64,
-    /// Processes in the simulated fleet [default: 3]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    /// Processes in the simulated fleet, up to 1000 [default: 3]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub(crate) members: Option<u32>,
     /// Crashes, stale boots, slow members and a foreign writer
     #[arg(long)]

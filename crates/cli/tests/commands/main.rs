@@ -78,6 +78,7 @@ fn main() {
             let folder = tempfile::tempdir()?;
             keyroll(folder.path(), &["simulate", "--runs", "0"])?.exits(64)?.says("--runs")?;
             keyroll(folder.path(), &["simulate", "--members", "0"])?.exits(64)?.says("--members")?;
+            keyroll(folder.path(), &["simulate", "--members", "1001"])?.exits(64)?.says("--members")?;
             Ok(())
         })
         .test("a token that can't be minted says what to give", || {

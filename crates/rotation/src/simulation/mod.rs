@@ -60,7 +60,7 @@ pub fn replay(seed: u64, scenario: &Scenario) -> Result<Report, Illegal> {
 /// what they are asked, time passes. Runs the production machine until then, and says in how many steps.
 pub fn finishes(world: &World, scenario: &Scenario) -> Option<u32> {
     let mut world = world.clone();
-    for steps in 0..STEPS_TO_FINISH {
+    for steps in 0..steps_to_finish(scenario) {
         if world.rotation.stage == Stage::Finished {
             return Some(steps);
         }
@@ -162,8 +162,8 @@ impl<'a> Run<'a> {
         }
         // No more trouble from here on, except that members keep coming and going.
         self.world.left = Left { foreign_writes: 0, rollbacks: 0, revocations: 0, crashes: 0 };
-        let mut steps = 0;
-        while !self.over() && steps < STEPS_TO_FINISH {
+        let (mut steps, enough) = (0, steps_to_finish(self.scenario));
+        while !self.over() && steps < enough {
             steps += 1;
             let churns = self.scenario.chaos.churn == Churn::Any && self.prng.in_a_thousand(30);
             let action = if churns { self.churn() } else { None };
@@ -285,5 +285,12 @@ fn kind_of(action: Action, kind: u64) -> bool {
 /// Of a hundred things that happen, this many are done by users.
 const USERS: u64 = 25;
 
-/// A rotation that needs more steps than this when nothing stands in its way is stuck.
-const STEPS_TO_FINISH: u32 = 6_000;
+/// A rotation that needs more steps than this when nothing stands in its way is stuck. It reloads everybody some times, and whoever
+/// is reloaded stops, starts and gets ready.
+fn steps_to_finish(scenario: &Scenario) -> u32 {
+    let members = u32::try_from(scenario.slots).unwrap_or(u32::MAX);
+    STEPS_AT_LEAST.saturating_add(members.saturating_mul(STEPS_OF_A_MEMBER))
+}
+
+const STEPS_AT_LEAST: u32 = 6_000;
+const STEPS_OF_A_MEMBER: u32 = 40;

@@ -1,7 +1,7 @@
 //! The invariants of the protocol, checked against the whole world: against members and sessions, which the machine
 //! itself never sees.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use keyroll_keyring::KeyId;
 
@@ -100,14 +100,17 @@ impl World {
 
     /// I2.
     pub(super) fn lost_mint(&self) -> Option<Broken> {
+        // Who mints under each key: few keys, however many members there are.
+        let mut minters: BTreeMap<KeyId, usize> = BTreeMap::new();
         for (slot, member) in self.present_members().filter(|(_, member)| member.ready) {
-            for (other, minter) in self.present_members().filter(|(_, minter)| minter.ready) {
-                let key = minter.config.active;
-                if !member.config.accept.contains(&key) && !self.excused(key) {
-                    let config = say(&member.config);
-                    let reason = format!("member {other} mints under {key} and member {slot} has {config}");
-                    return Some(Broken { invariant: "I2", reason });
-                }
+            minters.entry(member.config.active).or_insert(slot);
+        }
+        minters.retain(|key, _| !self.excused(*key));
+        for (slot, member) in self.present_members().filter(|(_, member)| member.ready) {
+            if let Some((key, other)) = minters.iter().find(|(key, _)| !member.config.accept.contains(key)) {
+                let config = say(&member.config);
+                let reason = format!("member {other} mints under {key} and member {slot} has {config}");
+                return Some(Broken { invariant: "I2", reason });
             }
         }
         None
