@@ -9,7 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 
-use keyroll_adapters::stores::{EnvFileStore, FileStore, SecretStore, Stamp, StoreError, Versioned};
+use keyroll_adapters::stores::{EnvFileStore, FileStore, SecretStore, Stamp, StoreError, Versioned, WriteOutlook};
 use keyroll_keyring::{FieldName, Secret};
 use libtest_mimic::{Arguments, Failed, Trial};
 
@@ -171,7 +171,12 @@ fn read_only(folder: &Path) -> Result<(), Failed> {
             versioned.document.stamp = Some(Stamp(b"there".to_vec()));
             wait(store.write(&versioned.document, &versioned.revision))?;
         }
+        check(wait(store.may_write())? == WriteOutlook::Allowed, "nothing stands in the way of a write")?;
         mount(folder, "remount,bind,ro")?;
+        check(
+            matches!(wait(store.may_write()), Err(StoreError::Unwritable { .. })),
+            "it must be said before a write is tried",
+        )?;
         let before = std::fs::read(&path)?;
         let mut versioned = read(&store)?;
         let stamp = has_hidden.then(|| Stamp(b"there".to_vec()));

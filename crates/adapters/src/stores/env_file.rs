@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 
 use self::quoting::Quoting;
 use super::paired::{Paired, Syntax, SyntaxError};
-use super::{Document, Residue, Revision, SecretStore, StoreDescription, StoreError, Versioned};
+use super::{Document, Residue, Revision, SecretStore, StoreDescription, StoreError, Versioned, WriteOutlook};
 use crate::Timestamp;
 
 mod dotenv;
@@ -67,6 +67,10 @@ impl SecretStore for EnvFileStore {
 
     async fn write(&self, document: &Document, expect: &Revision) -> Result<Revision, StoreError> {
         self.pair.write(document, expect).await
+    }
+
+    async fn may_write(&self) -> Result<WriteOutlook, StoreError> {
+        self.pair.may_write().await
     }
 
     async fn now(&self) -> Result<Timestamp, StoreError> {

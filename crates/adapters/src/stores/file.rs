@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use keyroll_keyring::{FieldName, Fields, Secret};
 
 use super::paired::{Paired, Syntax, SyntaxError};
-use super::{Document, Residue, Revision, SecretStore, StoreDescription, StoreError, Versioned};
+use super::{Document, Residue, Revision, SecretStore, StoreDescription, StoreError, Versioned, WriteOutlook};
 use crate::Timestamp;
 
 /// A [`SecretStore`] over one file.
@@ -53,6 +53,10 @@ impl SecretStore for FileStore {
 
     async fn write(&self, document: &Document, expect: &Revision) -> Result<Revision, StoreError> {
         self.pair.write(document, expect).await
+    }
+
+    async fn may_write(&self) -> Result<WriteOutlook, StoreError> {
+        self.pair.may_write().await
     }
 
     async fn now(&self) -> Result<Timestamp, StoreError> {

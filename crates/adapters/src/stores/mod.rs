@@ -37,6 +37,13 @@ pub trait SecretStore: Send + Sync {
     /// Replaces the document if it is still at `expect`.
     async fn write(&self, document: &Document, expect: &Revision) -> Result<Revision, StoreError>;
 
+    /// Whether a write would be let through, as far as that can be told without one. The error is the one that a write would meet.
+    ///
+    /// A store that can't tell says so by this default.
+    async fn may_write(&self) -> Result<WriteOutlook, StoreError> {
+        Ok(WriteOutlook::NotKnown)
+    }
+
     /// The store's own clock.
     async fn now(&self) -> Result<Timestamp, StoreError>;
 
@@ -51,6 +58,16 @@ pub trait SecretStore: Send + Sync {
         let _ = material;
         Ok(Residue { beyond: "this store can't look for remains".to_owned(), ..Residue::default() })
     }
+}
+
+/// What can be told of a write without one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[expect(clippy::exhaustive_enums, reason = "what stands in its way is an error")]
+pub enum WriteOutlook {
+    /// Nothing that can be seen stands in its way.
+    Allowed,
+    /// Only a write would tell.
+    NotKnown,
 }
 
 /// What Keyroll keeps in a store.

@@ -13,11 +13,11 @@ use std::sync::Arc;
 use keyroll_keyring::{FieldName, Fields, Secret};
 use rustix::fs::{OFlags, Timespec, Timestamps, UTIME_NOW};
 
-use self::disk::{Disk, DiskError, Identity, ReadError};
+use self::disk::{Call, Disk, DiskError, Identity, ReadError};
 use self::hidden::State;
 use self::load::Target;
 use crate::Timestamp;
-use crate::stores::{Document, Residue, Revision, StoreDescription, StoreError, SwapStrength, Versioned};
+use crate::stores::{Document, Residue, Revision, StoreDescription, StoreError, SwapStrength, Versioned, WriteOutlook};
 
 mod commit;
 mod disk;
@@ -109,6 +109,18 @@ impl<S: Syntax> Paired<S> {
         let state = State::of(document);
         let expect = expect.clone();
         self.blocking("write", move |this| this.commit(&fields, state, &expect)).await
+    }
+
+    /// Whether files can be made in the folder: a read-only file system, or a folder of somebody else. A full disk shows by a write only.
+    pub(super) async fn may_write(self: &Arc<Self>) -> Result<WriteOutlook, StoreError> {
+        self.blocking("read", |this| {
+            let target = this.target()?;
+            match target.folder.may_write() {
+                Ok(()) => Ok(WriteOutlook::Allowed),
+                Err(source) => Err(this.unwritable(DiskError { call: Call::Create, name: target.name, source })),
+            }
+        })
+        .await
     }
 
     /// The file system's clock, read off the lock file, which is the same for every host that shares the folder. Whoever

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use keyroll_adapters::Timestamp;
-use keyroll_adapters::stores::SwapStrength;
+use keyroll_adapters::stores::{SwapStrength, WriteOutlook};
 use keyroll_keyring::profile::{Contention, Slots};
 use keyroll_rotation::gate::{Declared, EvidenceLevel, EvidenceRule, Gate, GateName};
 use keyroll_rotation::{DrainRule, Mode, WorldConfiguration};
@@ -81,6 +81,17 @@ impl Engine {
                     );
                     all = false;
                     continue;
+                }
+            }
+            match store.may_write().await {
+                Ok(WriteOutlook::Allowed) => {
+                    checks.green("store.write", object, "nothing that shows stands in the way of a write")
+                }
+                // Only a write would tell.
+                Ok(WriteOutlook::NotKnown) => {}
+                Err(error) => {
+                    let fix = "let this user make files in its folder; a file system that is mounted read-only can't be rotated on";
+                    checks.red("store.write", object, error_chain(&error), fix);
                 }
             }
             match &description.swap {

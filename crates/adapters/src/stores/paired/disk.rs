@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use keyroll_keyring::Secret;
 use rustix::fd::OwnedFd;
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, Stat, XattrFlags};
+use rustix::fs::{Access, AtFlags, Mode, OFlags, RenameFlags, Stat, XattrFlags};
 use rustix::io::Errno;
 use zeroize::Zeroizing;
 
@@ -208,6 +208,12 @@ impl Folder {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let fd = rustix::fs::open(path, flags, Mode::empty())?;
         Ok(Self { fd, path: path.to_owned() })
+    }
+
+    /// Whether files may be made in it.
+    pub(super) fn may_write(&self) -> io::Result<()> {
+        let access = Access::WRITE_OK | Access::EXEC_OK;
+        rustix::fs::accessat(&self.fd, ".", access, AtFlags::empty()).map_err(Into::into)
     }
 
     /// Reads a file whole, if it stands still while it is read.
